@@ -1,0 +1,119 @@
+"""What a method is: prepare once, forward in every step, losses by name, scores on the scan's points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zeroflaw.types import Scan, ZeroflawError
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a method needs of scans, computed once: named tensors, each with a leading batch axis.
+
+    `index` (B, N) int64 says which points of the scan the method looks at.
+    """
+
+    tensors: dict[str, Tensor]
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.tensors[name]
+
+    def to(self, device: torch.device | str) -> Prepared:
+        """Return the same on another device."""
+        return Prepared({name: tensor.to(device) for name, tensor in self.tensors.items()})
+
+    @staticmethod
+    def stack(parts: Sequence[Prepared]) -> Prepared:
+        """Join several along the batch axis."""
+        names = parts[0].tensors
+        return Prepared({name: torch.cat([part[name] for part in parts]) for name in names})
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What `forward` saw. object_logit: (B,). point_logit: (B, N), of the prepared points.
+
+    `tensors` holds whatever else the method's own losses and scores read.
+    """
+
+    object_logit: Tensor
+    point_logit: Tensor
+    tensors: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Target:
+    """Labels of a batch. point: (B, N) float, 1 where defective. object: (B,) float."""
+
+    point: Tensor
+    object: Tensor
+
+    def to(self, device: torch.device | str) -> Target:
+        """Return the same on another device."""
+        return Target(self.point.to(device), self.object.to(device))
+
+    @staticmethod
+    def stack(parts: Sequence[Target]) -> Target:
+        """Join several along the batch axis."""
+        return Target(
+            torch.cat([part.point for part in parts]), torch.cat([part.object for part in parts])
+        )
+
+
+@dataclass(frozen=True)
+class Scores:
+    """point: (N,) float32 in [0, 1], one per point of the scan. object: in [0, 1]."""
+
+    point: Tensor
+    object: float
+
+
+class Method(nn.Module):
+    """A detector's mathematics, without files and thresholds.
+
+    `config` is a frozen dataclass that rebuilds the method: `type(method)(method.config)`. The
+    constructor touches neither disk nor network.
+    """
+
+    name: str
+    config: Any
+
+    def prepare(self, scan: Scan) -> Prepared:
+        """Sample, cut patches, compute descriptors and frozen features: once per scan (B = 1)."""
+        raise NotImplementedError
+
+    def target(self, scan: Scan, prepared: Prepared) -> Target:
+        """Labels of the prepared points. Raises ZeroflawError if the scan has none."""
+        if scan.labels is None:
+            raise ZeroflawError(f"{scan.name}: the scan has no labels; training needs one per point")
+        labels = torch.from_numpy(scan.labels)[prepared["index"].cpu()].float()
+        return Target(labels, torch.tensor([float(scan.labels.any())]))
+
+    def forward(self, batch: Prepared) -> Evidence:
+        """Everything that repeats in training."""
+        raise NotImplementedError
+
+    def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
+        """Named, weighted terms whose sum is minimised."""
+        raise NotImplementedError
+
+    def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
+        """One value per point of the scan, in its order, and one for the object."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each with `params` and its own settings."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def finish(self) -> None:
+        """Store what inspection needs and training only made possible (text embeddings)."""
+
+    def inspection_state(self) -> dict[str, Tensor]:
+        """The entries a checkpoint keeps: all that inspection needs, nothing that it does not."""
+        return self.state_dict()
