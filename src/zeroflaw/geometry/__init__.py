@@ -1,0 +1,1 @@
+"""Geometry of point clouds: sampling, neighbours, normals, descriptors, regions and pictures."""
