@@ -49,20 +49,27 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Target:
-    """Labels of a batch. point: (B, N) float, 1 where defective. object: (B,) float."""
+    """Labels of a batch. point: (B, N) float, 1 where defective. object: (B,) float.
+
+    `tensors` holds what else the method's losses can learn from, each with a leading batch axis.
+    """
 
     point: Tensor
     object: Tensor
+    tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Target:
         """Return the same on another device."""
-        return Target(self.point.to(device), self.object.to(device))
+        extra = {name: tensor.to(device) for name, tensor in self.tensors.items()}
+        return Target(self.point.to(device), self.object.to(device), extra)
 
     @staticmethod
     def stack(parts: Sequence[Target]) -> Target:
         """Join several along the batch axis."""
         return Target(
-            torch.cat([part.point for part in parts]), torch.cat([part.object for part in parts])
+            torch.cat([part.point for part in parts]),
+            torch.cat([part.object for part in parts]),
+            {n: torch.cat([part.tensors[n] for part in parts]) for n in parts[0].tensors},
         )
 
 
