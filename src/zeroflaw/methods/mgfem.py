@@ -1,0 +1,71 @@
+"""Multi-Granularity Feature Embedding Module: layers, geometry and class token to the text space.
+
+Source: BTP (CVPR 2026), section "MGFEM". Entry names are those of the released checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def _mapper(channels: int, hidden: int, out: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, out))
+
+
+class MGFEM(nn.Module):
+    """Patch embeddings Z = φ_f([Σ softmax(α)_l φ_s(H_l) ‖ φ_g(F_geo) ‖ φ_c(cls)])."""
+
+    def __init__(
+        self,
+        width: int = 384,
+        geometric: int = 33,
+        out: int = 1280,
+        hidden: int = 512,
+        layers: int = 4,
+    ) -> None:
+        super().__init__()
+        self.mapper_pointbert = _mapper(width, hidden, out)
+        self.mapper_fpfh = _mapper(geometric, hidden, out)
+        self.mapper_global = _mapper(width, hidden, out)
+        self.fusion_proj = _mapper(3 * out, out, out)
+        self.layer_weights = nn.Parameter(torch.zeros(layers))
+
+    def hidden(self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor) -> Tensor:
+        """Return what enters φ_f's last linear layer, (B, G, out).
+
+        layers: L tensors (B, G, width), unit length. geometric: (B, G, geometric). cls:
+        (B, width), unit length. The linear layer behind φ_s's ReLU is shared, so the layers are
+        averaged before it; the class token's part is computed once per cloud.
+        """
+        share = torch.softmax(self.layer_weights, dim=0)
+        first, last = self.mapper_pointbert[0], self.mapper_pointbert[2]
+        mixed = sum(
+            (share[i] * functional.relu(first(layer)) for i, layer in enumerate(layers)),
+            torch.zeros((), device=cls.device),
+        )
+        fuse = self.fusion_proj[0]
+        weight = fuse.weight.view(fuse.out_features, 3, -1)
+        patch = functional.linear(last(mixed), weight[:, 0])
+        patch = patch + functional.linear(self.mapper_fpfh(geometric), weight[:, 1])
+        whole = functional.linear(self.mapper_global(cls), weight[:, 2], fuse.bias)
+        return functional.relu(patch + whole[:, None])
+
+    def forward(self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor) -> Tensor:
+        """Return the patch embeddings, (B, G, out), not normalised. Arguments as in `hidden`."""
+        out: Tensor = self.fusion_proj[2](self.hidden(layers, geometric, cls))
+        return out
+
+    def similarity(
+        self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor, text: Tensor
+    ) -> Tensor:
+        """Return the embeddings' inner products with `text` (K, out), (B, G, K).
+
+        Equal to `forward(...) @ text.T`; the last linear layer acts on the K texts instead of on
+        all patches.
+        """
+        last = self.fusion_proj[2]
+        return self.hidden(layers, geometric, cls) @ (text @ last.weight).T + text @ last.bias
