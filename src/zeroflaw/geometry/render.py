@@ -1,0 +1,197 @@
+"""Pictures of point clouds without a window system: z-buffer splatting and shading in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zeroflaw.geometry.cameras import Frame, View
+from zeroflaw.types import Bool, Float32, Float64, Int64, UInt8
+
+FAR = np.int64(2**62)
+DEPTH_STEPS = 2**30
+LIGHT = np.array([-0.35, 0.5, 0.79], dtype=np.float32)  # from the upper left, toward the viewer
+AMBIENT = np.float32(0.5)  # how bright a surface is that the light does not reach
+GLOSS = np.float32(48)  # added where the surface faces the light: shows form on dark colours
+BACKGROUND = (255, 255, 255)
+EMPTY = 1e9  # depth of the background, in pixels
+STEEPEST = 6.0  # pixels of depth for one across, above which two pixels lie on two surfaces
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """image: (H, W, 3) uint8. index: (H, W) int64, the point that each pixel shows, or -1."""
+
+    image: UInt8
+    index: Int64
+
+
+def render(
+    points: Float64, colors: UInt8, view: View, frame: Frame, pixels_per_unit: float
+) -> Rendered:
+    """What one orthographic view shows of coloured points, as a closed and shaded surface.
+
+    points: (N, 3), any unit; colors: (N, 3). The picture has `frame`'s size times
+    `pixels_per_unit`. The same input gives the same picture, whatever the order of equal points.
+    """
+    height = max(1, round(frame.height * pixels_per_unit))
+    width = max(1, round(frame.width * pixels_per_unit))
+    rotation = (view.rotation * pixels_per_unit).astype(np.float32)
+    seen = (points - frame.center).astype(np.float32) @ rotation.T
+    column = np.floor(seen[:, 0] + np.float32(width / 2)).astype(np.int64)
+    row = np.floor(np.float32(height / 2) - seen[:, 1]).astype(np.int64)
+    radius = splat_radius(row, column, (height, width))
+    index, depth = splat(row, column, -seen[:, 2], (height, width), radius)
+    drawn = index >= 0
+    diffuse = shade(depth, drawn, radius)[drawn][:, None]
+    lit = colors[index[drawn]] * (AMBIENT + (1 - AMBIENT) * diffuse) + GLOSS * diffuse**4
+    image = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
+    image[drawn] = np.minimum(lit, 255).astype(np.uint8)
+    return Rendered(image, index)
+
+
+def splat(
+    row: Int64, column: Int64, depth: Float32, size: tuple[int, int], radius: float
+) -> tuple[Int64, Float32]:
+    """The nearest point at every pixel: (H, W) indices, -1 where there is none, and their depth.
+
+    row, column, depth: (N,), in pixels, smaller depth nearer. Every point is drawn as a disc that
+    bulges toward the viewer, so that where discs meet, the pixel goes to the nearer centre. Points
+    outside the picture are left out.
+    """
+    height, width = size
+    kept = np.flatnonzero((column >= 0) & (column < width) & (row >= 0) & (row < height))
+    if len(kept) < len(row):
+        row, column, depth = row[kept], column[kept], depth[kept]
+    border = int(np.ceil(radius))
+    wide = width + 2 * border
+    nearest = np.full((height + 2 * border) * wide, FAR)
+    if len(kept):
+        near, scale = depth_scale(depth, radius)
+        cell = (row + border) * wide + column + border
+        for down, right in disc(radius):
+            bulge = np.float32(down * down + right * right) / np.float32(2 * max(radius, 1.0))
+            steps = ((depth + (bulge - near)) * scale).astype(np.int64)
+            np.minimum.at(nearest, cell + (down * wide + right), (steps << 32) | kept)
+        nearest = close_gaps(nearest.reshape(-1, wide), np.int64(4 * max(radius, 1) * scale))
+    nearest = nearest.reshape(-1, wide)[border : border + height, border : border + width]
+    hit = nearest < FAR
+    index = np.where(hit, nearest & 0xFFFFFFFF, -1)
+    if not len(kept):
+        return index, np.zeros(size, dtype=np.float32)
+    distance = ((nearest >> 32).astype(np.float32) / scale + near).astype(np.float32)
+    return index, np.where(hit, distance, np.float32(0))
+
+
+def close_gaps(nearest: Int64, tolerance: np.int64) -> Int64:
+    """The buffer without single pixels through which the background or a far surface shows.
+
+    A pixel goes to its nearest neighbour where at least 6 of the 8 around it are nearer by more
+    than `tolerance` steps of depth.
+    """
+    height, width = nearest.shape
+    limit = nearest[1:-1, 1:-1] - (tolerance << 32)
+    votes = np.zeros(limit.shape, dtype=np.int8)
+    best = np.full(limit.shape, FAR)
+    for down, right in disc(1.5):
+        if (down, right) != (0, 0):
+            other = nearest[1 + down : height - 1 + down, 1 + right : width - 1 + right]
+            votes += other < limit
+            np.minimum(best, other, out=best)
+    closed = nearest.copy()
+    np.copyto(closed[1:-1, 1:-1], best, where=votes >= 6)
+    return closed
+
+
+def depth_scale(depth: Float32, radius: float) -> tuple[np.float32, np.float32]:
+    """The nearest depth and how many steps of the buffer go on one pixel of depth."""
+    near, far = np.float32(depth.min()), np.float32(depth.max())
+    return near, np.float32(DEPTH_STEPS / max(float(far - near) + radius + 1.0, 1.0))
+
+
+def splat_radius(row: Int64, column: Int64, size: tuple[int, int]) -> float:
+    """The radius in pixels at which discs on these points close the surface they lie on.
+
+    The area of the surface's outline is read off the finest grid of cells that the points fill
+    without gaps.
+    """
+    kept = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+    if not kept.all():
+        row, column = row[kept], column[kept]
+    count = len(row)
+    limit = max(size) / 24
+    if count == 0:
+        return 0.5
+    cell, filled = 1, _cells(row, column, size, 1)
+    while True:
+        wider = _cells(row, column, size, 2 * cell)
+        if filled > 0.7 * 4 * wider or cell > limit:
+            break
+        cell, filled = 2 * cell, wider
+    covered = wider * 4 * cell * cell
+    return float(np.clip(1.6 * np.sqrt(covered / count), 0.5, limit))
+
+
+def _cells(row: Int64, column: Int64, size: tuple[int, int], cell: int) -> int:
+    wide = -(-size[1] // cell)
+    occupied = np.zeros(wide * -(-size[0] // cell), dtype=bool)
+    occupied[(row // cell) * wide + column // cell] = True
+    return int(np.count_nonzero(occupied))
+
+
+def disc(radius: float) -> list[tuple[int, int]]:
+    """Offsets (down, right) of the pixels in a disc, its middle among them."""
+    reach = int(np.floor(radius))
+    steps = range(-reach, reach + 1)
+    limit = (radius + 0.25) ** 2
+    return [(down, right) for down in steps for right in steps if down**2 + right**2 <= limit]
+
+
+def shade(depth: Float32, drawn: Bool, radius: float = 1.0) -> Float32:
+    """How much of the light every pixel gets, 0 to 1, by the normals of the smoothed depth image.
+
+    depth: (H, W) in pixels; drawn: (H, W), where there is a surface; radius: of the discs that it
+    was drawn with, the length over which depth is smoothed.
+    """
+    surface = np.where(drawn, depth, np.float32(EMPTY))
+    stride = max(1, int(radius))
+    while True:
+        _smooth(surface, stride)
+        _smooth(surface, stride)
+        if stride == 1:
+            break
+        stride //= 2
+    slope_x, slope_y = _slope(surface), _slope(surface.T).T
+    length = np.sqrt(slope_x * slope_x + slope_y * slope_y + np.float32(1))
+    # Depth grows away from the viewer and rows grow downward: the normal is (dx, -dy, 1).
+    facing = (LIGHT[0] * slope_x - LIGHT[1] * slope_y + LIGHT[2]) / length
+    light: Float32 = np.clip(facing, 0, 1)
+    return light
+
+
+def _steps(surface: Float32, stride: int) -> Float32:
+    """Differences along the columns, 0 across the edge of a surface."""
+    step = surface[:, stride:] - surface[:, :-stride]
+    step[np.abs(step) > STEEPEST * stride] = 0
+    return step
+
+
+def _smooth(surface: Float32, stride: int) -> None:
+    """One step of diffusion, in place, that does not cross the edges of surfaces."""
+    for view in (surface, surface.T):
+        if view.shape[1] > stride:
+            step = _steps(view, stride)
+            step *= np.float32(0.25)
+            view[:, :-stride] += step
+            view[:, stride:] -= step
+
+
+def _slope(surface: Float32) -> Float32:
+    """Slope along the columns: the mean of both sides' differences."""
+    slope = np.zeros_like(surface)
+    step = _steps(surface, 1)
+    step *= np.float32(0.5)
+    slope[:, :-1] += step
+    slope[:, 1:] += step
+    return slope
