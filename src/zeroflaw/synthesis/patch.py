@@ -1,0 +1,195 @@
+"""The neighbourhood of a defect: the same side of the wall, an irregular footprint, smooth kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from zeroflaw.types import Bool, Float32, Int64
+
+Map = Callable[[Float32], Float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """Where a defect goes, in diagonals of the part.
+
+    points, normals: (V, 3) float32, the seen surface, normals towards the viewer. seed: index of
+    the point it grows from. size: diameter. amplitude: height or depth. spacing: between the
+    points given here. visible: least deviation from the good surface that counts as a defect.
+    """
+
+    points: Float32
+    normals: Float32
+    seed: int
+    size: float
+    amplitude: float
+    spacing: float
+    visible: float
+
+    @property
+    def radius(self) -> float:
+        """Half the size."""
+        return self.size / 2
+
+    def ball(self, radius: float) -> Int64:
+        """Indices of the points within a radius of the seed."""
+        offset = self.points - self.points[self.seed]
+        return np.flatnonzero(np.einsum("ij,ij->i", offset, offset) < radius * radius)
+
+    def same_side(self, radius: float) -> Int64:
+        """As `ball`, but only what is connected to the seed without going through the wall."""
+        index = self.ball(radius)
+        normals = self.normals[index]
+        if len(index) < 3 or (normals @ self.normals[self.seed]).min() > 0.2:
+            return index
+        tree = cKDTree(self.points[index])
+        pairs = tree.query_pairs(2.2 * self.spacing, output_type="ndarray")
+        agree = np.einsum("ij,ij->i", normals[pairs[:, 0]], normals[pairs[:, 1]]) > -0.4
+        rows, columns = pairs[agree].T
+        graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), (len(index),) * 2)
+        part = connected_components(graph, directed=False)[1]
+        return index[part == part[np.searchsorted(index, self.seed)]]
+
+    @cached_property
+    def frame(self) -> Float32:
+        """Axes (3, 3) as rows: two along the surface at the seed, then its smoothed normal."""
+        near = self.ball(max(0.35 * self.radius, 3 * self.spacing))
+        normals = self.normals[near]
+        normals = normals[normals @ self.normals[self.seed] > 0]
+        up = normals.mean(axis=0)
+        up /= np.linalg.norm(up)
+        return axes_about(up)
+
+
+def axes_about(up: Float32) -> Float32:
+    """A right-handed frame, rows, whose last axis is `up`."""
+    side = np.cross(up, np.eye(3, dtype=np.float32)[np.argmin(np.abs(up))])
+    side /= np.linalg.norm(side)
+    return np.stack([side, np.cross(up, side), up]).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Footprint:
+    """An irregular outline on the surface. radius: along its longest axis."""
+
+    origin: Float32
+    frame: Float32
+    radius: float
+    aspect: float
+    harmonics: Float32
+
+    @staticmethod
+    def random(site: Site, rng: np.random.Generator, irregular: float = 1.0) -> Footprint:
+        """An ellipse with a wavy outline whose longest diameter is the site's size."""
+        turn = rng.uniform(0, 2 * np.pi)
+        cos, sin = np.cos(turn), np.sin(turn)
+        twist = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]], dtype=np.float32)
+        orders = np.arange(2, 6)
+        height = irregular * rng.normal(size=4) * 0.22 / orders
+        phase = rng.uniform(0, 2 * np.pi, 4)
+        return Footprint(
+            origin=site.points[site.seed],
+            frame=twist @ site.frame,
+            radius=site.radius,
+            aspect=float(np.exp(rng.uniform(0, np.log(2.2)))),
+            harmonics=np.stack([orders, height, phase], axis=1).astype(np.float32),
+        )
+
+    def local(self, points: Float32) -> Float32:
+        """Coordinates in the footprint's frame."""
+        return (points - self.origin) @ self.frame.T
+
+    def outline(self, angle: Float32) -> Float32:
+        """Radius of the outline in a direction."""
+        wave = sum(h * np.cos(k * angle + p) for k, h, p in self.harmonics)
+        narrow = np.hypot(np.cos(angle), self.aspect * np.sin(angle))
+        return np.asarray(self.radius * np.clip(1 + wave, 0.5, 1.25) / narrow, dtype=np.float32)
+
+    def reach(self, points: Float32) -> Float32:
+        """0 at the middle, 1 on the outline. Depth counts too, so that bent surfaces end."""
+        u, v, w = self.local(points).T
+        across = np.sqrt(u * u + v * v + 0.4 * w * w)
+        return np.asarray(across / self.outline(np.arctan2(v, u)), dtype=np.float32)
+
+
+def profile(reach: Float32, sharpness: float) -> Float32:
+    """A smooth, compact hill of height 1: rounded at sharpness 0, a plateau with walls near 1."""
+    inner = 0.75 * sharpness
+    t = np.clip((1 - reach) / (1 - inner), 0, 1)
+    return np.asarray(t * t * t * (t * (6 * t - 15) + 10), dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Waves:
+    """A smooth random function of space with zero mean and unit variance."""
+
+    vectors: Float32
+    phases: Float32
+
+    @staticmethod
+    def random(shortest: float, longest: float, rng: np.random.Generator, count: int = 20) -> Waves:
+        """Wavelengths between the two lengths, in all directions."""
+        length = np.exp(rng.uniform(np.log(shortest), np.log(longest), (count, 1)))
+        vectors = rng.normal(size=(count, 3))
+        vectors *= 2 * np.pi / length / np.linalg.norm(vectors, axis=1, keepdims=True)
+        phases = rng.uniform(0, 2 * np.pi, count)
+        return Waves(vectors.astype(np.float32), phases.astype(np.float32))
+
+    def __call__(self, points: Float32) -> Float32:
+        """Values at points (N, 3); (N,)."""
+        phase = points @ self.vectors.T + self.phases
+        return np.asarray(np.sin(phase).sum(axis=1) * np.sqrt(2 / len(self.phases)), np.float32)
+
+
+def deform(
+    points: Float32, normals: Float32, move: Map, step: float
+) -> tuple[Float32, Float32, Float32]:
+    """Moved points, their new normals, and how much the surface stretched; by differences.
+
+    move: (N, 3) to (N, 3). step: length of the differences.
+    """
+    moved = move(points)
+    side = np.where(np.abs(normals[:, :1]) < 0.7, np.float32([1, 0, 0]), np.float32([0, 1, 0]))
+    first = np.cross(normals, side)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(normals, first)
+    h = np.float32(step)
+    across = np.cross(move(points + h * first) - moved, move(points + h * second) - moved) / (h * h)
+    stretch = np.linalg.norm(across, axis=1)
+    turned = np.where(stretch[:, None] > 1e-3, across / (stretch[:, None] + 1e-12), normals)
+    return moved, turned.astype(np.float32), stretch.astype(np.float32)
+
+
+def deviation(site: Site, index: Int64, moved: Float32) -> Float32:
+    """Signed distance from the good surface of moved points; (L,), positive outside.
+
+    Along the point's own normal; where a point slid along a flat face, to the nearest good
+    surface, so that sliding within the surface is no defect.
+    """
+    along = np.einsum("ij,ij->i", moved - site.points[index], site.normals[index])
+    travel = np.linalg.norm(moved - site.points[index], axis=1)
+    unsure = np.flatnonzero((travel > site.visible) & (np.abs(along) < site.visible))
+    if len(unsure):
+        tree = cKDTree(site.points[index])
+        distance, nearest = tree.query(moved[unsure], k=1, distance_upper_bound=site.size)
+        nearest = np.minimum(nearest, len(index) - 1)
+        gap = moved[unsure] - site.points[index][nearest]
+        height = np.einsum("ij,ij->i", gap, site.normals[index][nearest])
+        away = np.maximum(np.abs(height), np.minimum(distance, site.size) - 1.5 * site.spacing)
+        along[unsure] = np.where(height < 0, -away, away)
+    return np.asarray(along, dtype=np.float32)
+
+
+def near(points: Float32, others: Float32, radius: float) -> Bool:
+    """Which points have one of the others within a radius."""
+    if len(others) == 0 or len(points) == 0:
+        return np.zeros(len(points), dtype=bool)
+    distance, _ = cKDTree(others).query(points, k=1, distance_upper_bound=radius)
+    return np.isfinite(distance)

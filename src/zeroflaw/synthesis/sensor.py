@@ -1,0 +1,148 @@
+"""What a scanner sees of a part: the side it looks at, less what is hidden, with its noise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from zeroflaw.types import Bool, Float32, Int64
+
+PIXEL_SPACINGS = 2.6
+"""Edge of a depth-buffer cell in point spacings: some seven points fall on a sheet in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sensor:
+    """One scanner's settings for one scan; lengths in diagonals of the part.
+
+    eyes: (E, 3), the viewpoints. noise: sigma along the viewing ray. steepest: least cosine of
+    incidence that still returns a point. even: 0 where density follows the pixel grid, 1 where it
+    is the same on every slope. waves: (W, 5), a slow random field of density and of dropouts.
+    dropout: how strongly steep places are lost in patches. outliers: share of stray points.
+    """
+
+    eyes: Float32
+    noise: float
+    steepest: float
+    even: float
+    unevenness: float
+    dropout: float
+    outliers: float
+    waves: Float32
+
+
+@dataclass(frozen=True, eq=False)
+class Sight:
+    """Which points are seen. index: (V,) int64; ray: (V, 3) float32, unit, point to viewer."""
+
+    index: Int64
+    ray: Float32
+
+
+def random_sensor(rng: np.random.Generator, one_sided: bool, noise: tuple[float, float]) -> Sensor:
+    """A scanner of random quality that looks from one place or from all around."""
+    eyes = _viewpoints(1 if one_sided else int(rng.integers(7, 10)), rng)
+    sigma = 0.0 if rng.random() < 0.1 else float(np.exp(rng.uniform(*np.log(noise))))
+    waves = np.concatenate(
+        [
+            rng.normal(size=(6, 3)) * rng.uniform(2.0, 9.0, (6, 1)),
+            rng.uniform(0, 2 * np.pi, (6, 2)),
+        ],
+        axis=1,
+    ).astype(np.float32)
+    return Sensor(
+        eyes=eyes,
+        noise=sigma,
+        steepest=float(rng.uniform(0.08, 0.25)),
+        even=float(rng.uniform(0.0, 1.0) if one_sided else rng.uniform(0.6, 1.0)),
+        unevenness=float(rng.uniform(0.0, 0.35)),
+        dropout=float(rng.uniform(0.0, 0.5) if rng.random() < 0.5 else 0.0),
+        outliers=float(10 ** rng.uniform(-4.5, -2.7) if rng.random() < 0.4 else 0.0),
+        waves=waves,
+    )
+
+
+def _viewpoints(count: int, rng: np.random.Generator) -> Float32:
+    """Viewpoints spread around the part, at a distance of 1.5 to 5 diagonals; (count, 3)."""
+    turn = np.pi * (3 - np.sqrt(5)) * np.arange(count)
+    height = 1 - (2 * np.arange(count) + 1) / count
+    flat = np.sqrt(1 - height**2)
+    spread = np.stack([flat * np.cos(turn), flat * np.sin(turn), height], axis=1)
+    distance = np.exp(rng.uniform(np.log(1.5), np.log(5.0), (count, 1)))
+    return (spread @ random_rotation(rng).T * distance).astype(np.float32)
+
+
+def random_rotation(rng: np.random.Generator) -> Float32:
+    """A (3, 3) rotation, uniform over all of them."""
+    matrix, upper = np.linalg.qr(rng.normal(size=(3, 3)))
+    matrix = matrix * np.sign(np.diag(upper))
+    if np.linalg.det(matrix) < 0:
+        matrix[:, 0] = -matrix[:, 0]
+    return np.asarray(matrix, dtype=np.float32)
+
+
+def visible(points: Float32, normals: Float32, eye: Float32, cell: float) -> Bool:
+    """Which points nothing hides from the viewpoint: a depth buffer over the points themselves.
+
+    cell: edge of the buffer's cells, large enough that every front sheet has points in each. A
+    point passes when it is the nearest of its cell, or lies in that one's tangent plane.
+    """
+    forward = -eye / np.linalg.norm(eye)
+    side = np.cross(forward, np.eye(3, dtype=np.float32)[np.argmin(np.abs(forward))])
+    side /= np.linalg.norm(side)
+    frame = np.stack([side, np.cross(forward, side), forward], axis=1).astype(np.float32)
+    local = points @ frame
+    depth = local[:, 2] + np.float32(np.linalg.norm(eye))
+    image = local[:, :2] * (np.float32(np.linalg.norm(eye) / cell) / depth)[:, None]
+    image -= image.min(axis=0)
+    column, row = image.astype(np.int32).T
+    pixel = row * (column.max() + 1) + column
+    order = np.argsort(-depth)
+    front = np.zeros(int(pixel.max()) + 1, dtype=np.int64)
+    front[pixel[order]] = order
+    nearest = front[pixel]
+    hidden = depth > depth[nearest] + 0.3 * cell
+    behind = np.flatnonzero(hidden)
+    ahead = nearest[behind]
+    off = np.einsum("ij,ij->i", points[behind] - points[ahead], normals[ahead])
+    hidden[behind[np.abs(off) < 0.3 * cell]] = False
+    return ~hidden
+
+
+def look(points: Float32, normals: Float32, sensor: Sensor, cell: float) -> Sight:
+    """What the sensor sees of a cloud that samples all surfaces, from any of its viewpoints."""
+    seen = np.zeros(len(points), dtype=bool)
+    rays = np.zeros_like(points)
+    for eye in sensor.eyes:
+        ray = eye - points
+        ray /= np.sqrt(np.einsum("ij,ij->i", ray, ray))[:, None]
+        steep = np.abs(np.einsum("ij,ij->i", ray, normals))
+        fresh = (steep > sensor.steepest) & ~seen
+        fresh &= visible(points, normals, eye, cell)
+        rays[fresh] = ray[fresh]
+        seen |= fresh
+    index = np.flatnonzero(seen)
+    return Sight(index, rays[index])
+
+
+def returned_density(
+    points: Float32, normals: Float32, rays: Float32, sensor: Sensor, area: Float32
+) -> Float32:
+    """How many points the sensor returns per candidate, relative; (N,) float32, 0 where lost.
+
+    area: (N,) surface that each candidate stands for. The same law holds for good and defective
+    surface.
+    """
+    slope = np.abs(np.einsum("ij,ij->i", rays, normals))
+    field = np.zeros((2, len(points)), dtype=np.float32)
+    for wave in sensor.waves:
+        phase = points @ wave[:3]
+        field[0] += np.sin(phase + wave[3])
+        field[1] += np.sin(2 * phase + wave[4])
+    field /= np.sqrt(len(sensor.waves) / 2)
+    density = area * (sensor.even + (1 - sensor.even) * slope)
+    density *= np.clip(1 + sensor.unevenness * field[0], 0.2, 2.5)
+    lost = slope < sensor.steepest + 0.3 * sensor.dropout * np.clip(field[1], 0, 2)
+    density[lost] = 0
+    return np.asarray(density, dtype=np.float32)
