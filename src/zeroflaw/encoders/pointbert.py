@@ -7,6 +7,7 @@ those of the published ULIP-2 checkpoint.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from torch.nn import functional
 
 from zeroflaw.geometry.neighbors import knn_batch
 from zeroflaw.geometry.sample import farthest_point_sample_batch
+
+# Patches encoded together in evaluation: their intermediate values stay in the processor's cache.
+PATCHES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -117,29 +121,30 @@ class Blocks(nn.Module):
         return outputs
 
 
-def pointwise(layer: nn.Module, norm: nn.Module, rows: Tensor) -> Tensor:
-    """Return ReLU(norm(layer(rows))) of a 1×1 convolution and its batch norm.
+def pointwise(layers: nn.Sequential, rows: Tensor) -> Tensor:
+    """Return ReLU(norm(convolution(rows))) of a 1×1 convolution and the batch norm behind it.
 
-    rows: (R, C_in), contiguous. In evaluation the norm is folded into the weights, so the rows
-    are touched once. Returns (R, C_out).
+    layers: starts with the two. rows: (R, C_in). In evaluation the norm is folded into the
+    weights, so the rows are touched once. Returns (R, C_out).
     """
-    assert isinstance(layer, nn.Conv1d | nn.Conv2d)
-    assert isinstance(norm, nn.BatchNorm1d)
-    weight = layer.weight.flatten(1)
+    norm: Any = layers[1]
     if norm.training:
-        return functional.relu(norm(functional.linear(rows, weight, layer.bias)))
-    scale, shift = folded(norm)
-    assert layer.bias is not None
-    bias = layer.bias * scale + shift
-    return functional.relu(functional.linear(rows, weight * scale[:, None], bias))
+        return functional.relu(norm(_linear(layers[0], rows)), inplace=True)
+    return functional.relu(functional.linear(rows, *folded(layers)), inplace=True)
 
 
-def folded(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
-    """Return scale and shift that equal the batch norm in evaluation: x · scale + shift."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+def folded(layers: nn.Sequential) -> tuple[Tensor, Tensor]:
+    """Return the weight (C_out, C_in) and bias (C_out,) that equal convolution and batch norm."""
+    layer: Any = layers[0]
+    norm: Any = layers[1]
     scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-    return scale, norm.bias - norm.running_mean * scale
+    shift = norm.bias - norm.running_mean * scale
+    return layer.weight.flatten(1) * scale[:, None], layer.bias * scale + shift
+
+
+def _linear(layer: Any, rows: Tensor) -> Tensor:
+    """Apply a 1×1 convolution to rows of points."""
+    return functional.linear(rows, layer.weight.flatten(1), layer.bias)
 
 
 class PatchEncoder(nn.Module):
@@ -147,45 +152,46 @@ class PatchEncoder(nn.Module):
 
     def __init__(self, channels: int, out: int) -> None:
         super().__init__()
-        half = out // 2
+        half, double = out // 2, 2 * out
         self.first_conv = nn.Sequential(
             nn.Conv1d(channels, half, 1), nn.BatchNorm1d(half), nn.ReLU(), nn.Conv1d(half, out, 1)
         )
         self.second_conv = nn.Sequential(
-            nn.Conv1d(2 * out, 2 * out, 1),
-            nn.BatchNorm1d(2 * out),
+            nn.Conv1d(double, double, 1),
+            nn.BatchNorm1d(double),
             nn.ReLU(),
-            nn.Conv1d(2 * out, out, 1),
+            nn.Conv1d(double, out, 1),
         )
 
     def forward(self, patches: Tensor) -> Tensor:
         """patches: (B, G, M, C). Returns (B, G, out)."""
-        batch, groups, size, channels = patches.shape
-        rows = patches.reshape(-1, channels)
-        hidden = _linear(self.first_conv[3], pointwise(*self.first_conv[:2], rows))
-        local = hidden.view(-1, size, hidden.shape[-1])
+        flat = patches.flatten(0, 1)
+        at_once = len(flat) if self.training else PATCHES_AT_ONCE
+        parts = [self._encode(part) for part in flat.split(at_once)]
+        return torch.cat(parts).view(*patches.shape[:2], -1)
+
+    def _encode(self, patches: Tensor) -> Tensor:
+        """patches: (P, M, C). Returns (P, out)."""
+        count, size, channels = patches.shape
+        hidden = pointwise(self.first_conv, patches.reshape(-1, channels))
+        local = _linear(self.first_conv[3], hidden).view(count, size, -1)
         mixed = self._mix(local.amax(dim=1), local)
-        out = _linear(self.second_conv[3], mixed).view(batch, groups, size, -1)
-        return out.amax(dim=2)
+        return _linear(self.second_conv[3], mixed).view(count, size, -1).amax(dim=1)
 
     def _mix(self, whole: Tensor, local: Tensor) -> Tensor:
-        """Apply the second convolution to [whole ‖ local], the half of `whole` once per patch."""
-        layer, norm = self.second_conv[0], self.second_conv[1]
+        """Apply the second convolution to [whole ‖ local], to `whole` once per patch.
+
+        whole: (P, C), local: (P, M, C). Returns (P·M, 2C).
+        """
         count, size, width = local.shape
-        if norm.training:
+        if self.training:
             rows = torch.cat([whole[:, None].expand_as(local), local], dim=-1)
-            return pointwise(layer, norm, rows.reshape(-1, 2 * width))
-        scale, shift = folded(norm)
-        weight = layer.weight.flatten(1) * scale[:, None]
-        once = functional.linear(whole, weight[:, :width], layer.bias * scale + shift)
-        each = functional.linear(local.reshape(-1, width), weight[:, width:].contiguous())
-        mixed = each.view(count, size, -1) + once[:, None]
-        return functional.relu(mixed).view(count * size, -1)
-
-
-def _linear(layer: nn.Module, rows: Tensor) -> Tensor:
-    assert isinstance(layer, nn.Conv1d)
-    return functional.linear(rows, layer.weight.flatten(1), layer.bias)
+            return pointwise(self.second_conv, rows.view(-1, 2 * width))
+        weight, bias = folded(self.second_conv)
+        once = functional.linear(whole, weight[:, :width], bias)
+        each = functional.linear(local.view(-1, width), weight[:, width:])
+        each.view(count, size, -1).add_(once[:, None])
+        return functional.relu(each, inplace=True)
 
 
 def group_patches(points: Tensor, groups: int, size: int) -> tuple[Tensor, Tensor]:

@@ -35,6 +35,6 @@ class GFCM(nn.Module):
         batch, groups, size = index.shape
         rows = gather_patches(points, index).reshape(-1, points.shape[-1])
         for layer in (self.mlp1, self.mlp2, self.mlp3):
-            rows = pointwise(layer[0], layer[1], rows)
+            rows = pointwise(layer, rows)
         out: Tensor = self.fc(rows.view(batch, groups, size, -1).amax(dim=2))
         return out

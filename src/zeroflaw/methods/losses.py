@@ -19,9 +19,8 @@ def focal_loss(logits: Tensor, target: Tensor, gamma: float = 2.0, alpha: float 
     return (weight * missed.pow(gamma) * cross).mean()
 
 
-def dice_loss(logits: Tensor, target: Tensor, epsilon: float = 1e-6) -> Tensor:
-    """Return 1 − dice coefficient, computed per cloud and averaged. logits, target: (B, N)."""
-    probability = torch.sigmoid(logits)
+def dice_loss(probability: Tensor, target: Tensor, epsilon: float = 1e-6) -> Tensor:
+    """Return 1 − dice coefficient, per cloud and averaged. probability, target: (B, N)."""
     shared = (probability * target).sum(dim=1)
     total = probability.sum(dim=1) + target.sum(dim=1)
     return (1 - (2 * shared + epsilon) / (total + epsilon)).mean()

@@ -6,6 +6,7 @@ Source: BTP (CVPR 2026), section "MGFEM". Entry names are those of the released 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -43,11 +44,8 @@ class MGFEM(nn.Module):
         """
         share = torch.softmax(self.layer_weights, dim=0)
         first, last = self.mapper_pointbert[0], self.mapper_pointbert[2]
-        mixed = sum(
-            (share[i] * functional.relu(first(layer)) for i, layer in enumerate(layers)),
-            torch.zeros((), device=cls.device),
-        )
-        fuse = self.fusion_proj[0]
+        mixed = torch.stack([functional.relu(first(layer)) for layer in layers], dim=-1) @ share
+        fuse: Any = self.fusion_proj[0]
         weight = fuse.weight.view(fuse.out_features, 3, -1)
         patch = functional.linear(last(mixed), weight[:, 0])
         patch = patch + functional.linear(self.mapper_fpfh(geometric), weight[:, 1])
@@ -67,5 +65,5 @@ class MGFEM(nn.Module):
         Equal to `forward(...) @ text.T`; the last linear layer acts on the K texts instead of on
         all patches.
         """
-        last = self.fusion_proj[2]
+        last: Any = self.fusion_proj[2]
         return self.hidden(layers, geometric, cls) @ (text @ last.weight).T + text @ last.bias
