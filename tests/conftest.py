@@ -1,0 +1,62 @@
+"""Small scans with known defects, made with numpy alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from zeroflaw.types import Scan
+
+
+def sphere_points(count: int, seed: int = 0) -> NDArray[np.float64]:
+    """Evenly spread random points on the unit sphere, (count, 3)."""
+    points = np.random.default_rng(seed).normal(size=(count, 3))
+    return np.asarray(points / np.linalg.norm(points, axis=1, keepdims=True))
+
+
+def dent(
+    points: NDArray[np.float64], center: NDArray[np.float64], radius: float, depth: float
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Press the points within `radius` of `center` inwards, deepest in the middle.
+
+    Inwards is towards the points' mean. Returns the points (N, 3) and which of them moved (N,).
+    """
+    distance = np.linalg.norm(points - center, axis=1) / radius
+    inside = distance < 1
+    inwards = points.mean(axis=0) - center
+    inwards = inwards / np.linalg.norm(inwards)
+    fall = depth * (1 - distance[inside] ** 2) ** 2
+    moved = points.copy()
+    moved[inside] += fall[:, None] * inwards
+    return moved, inside
+
+
+@pytest.fixture
+def good_sphere() -> Scan:
+    """A sphere of radius 50 around (100, 0, 20), 4,000 points, without a defect."""
+    points = sphere_points(4000) * 50 + (100.0, 0.0, 20.0)
+    return Scan(points, labels=np.zeros(len(points), dtype=bool))
+
+
+@pytest.fixture
+def dented_sphere() -> Scan:
+    """The same sphere with a dent of radius 15 and depth 6 at its top, labelled."""
+    points = sphere_points(4000) * 50 + (100.0, 0.0, 20.0)
+    moved, inside = dent(points, np.array([100.0, 0.0, 70.0]), radius=15, depth=6)
+    return Scan(moved, labels=inside)
+
+
+@pytest.fixture
+def dented_plate() -> Scan:
+    """A box of 80 × 60 × 10 with its surface sampled evenly and a dent of radius 9, labelled."""
+    rng = np.random.default_rng(1)
+    size = np.array([80.0, 60.0, 10.0])
+    areas = np.array([size[1] * size[2], size[0] * size[2], size[0] * size[1]])
+    axis = rng.choice(3, size=4000, p=areas / areas.sum())
+    points = rng.uniform(0, size, size=(4000, 3))
+    points[np.arange(4000), axis] = size[axis] * rng.integers(0, 2, size=4000)
+    top = points[:, 2] == size[2]
+    moved, inside = dent(points, np.array([30.0, 25.0, 10.0]), radius=9, depth=3)
+    moved[~top] = points[~top]
+    return Scan(moved, labels=inside & top)
