@@ -16,20 +16,19 @@ def sphere_points(count: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 def dent(
-    points: NDArray[np.float64], center: NDArray[np.float64], radius: float, depth: float
+    points: NDArray[np.float64],
+    center: tuple[float, float, float],
+    radius: float,
+    depth: tuple[float, float, float],
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Press the points within `radius` of `center` inwards, deepest in the middle.
+    """Move the points within `radius` of `center` by up to `depth`, most in the middle.
 
-    Inwards is towards the points' mean. Returns the points (N, 3) and which of them moved (N,).
+    Returns the points (N, 3) and which of them moved (N,).
     """
-    distance = np.linalg.norm(points - center, axis=1) / radius
+    distance = np.linalg.norm(points - np.array(center), axis=1) / radius
     inside = distance < 1
-    inwards = points.mean(axis=0) - center
-    inwards = inwards / np.linalg.norm(inwards)
-    fall = depth * (1 - distance[inside] ** 2) ** 2
-    moved = points.copy()
-    moved[inside] += fall[:, None] * inwards
-    return moved, inside
+    share = np.where(inside, (1 - distance**2) ** 2, 0.0)
+    return points + share[:, None] * np.array(depth), inside
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def good_sphere() -> Scan:
 def dented_sphere() -> Scan:
     """The same sphere with a dent of radius 15 and depth 6 at its top, labelled."""
     points = sphere_points(4000) * 50 + (100.0, 0.0, 20.0)
-    moved, inside = dent(points, np.array([100.0, 0.0, 70.0]), radius=15, depth=6)
+    moved, inside = dent(points, (100.0, 0.0, 70.0), 15, (0.0, 0.0, -6.0))
     return Scan(moved, labels=inside)
 
 
@@ -56,7 +55,5 @@ def dented_plate() -> Scan:
     axis = rng.choice(3, size=4000, p=areas / areas.sum())
     points = rng.uniform(0, size, size=(4000, 3))
     points[np.arange(4000), axis] = size[axis] * rng.integers(0, 2, size=4000)
-    top = points[:, 2] == size[2]
-    moved, inside = dent(points, np.array([30.0, 25.0, 10.0]), radius=9, depth=3)
-    moved[~top] = points[~top]
-    return Scan(moved, labels=inside & top)
+    moved, inside = dent(points, (30.0, 25.0, 10.0), 9, (0.0, 0.0, -3.0))
+    return Scan(moved, labels=inside)
