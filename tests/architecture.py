@@ -213,8 +213,11 @@ def work_at_import(modules: Modules) -> list[str]:
     return found
 
 
-# A kind: in this folder, what the predicate picks must be in this dictionary of the `__init__`.
 Definition = ast.FunctionDef | ast.ClassDef
+
+
+def _returns(node: ast.FunctionDef, name: str) -> bool:
+    return node.returns is not None and ast.unparse(node.returns).strip("'\"") == name
 
 
 def _is_reader(node: Definition, used: set[str]) -> bool:
@@ -222,8 +225,7 @@ def _is_reader(node: Definition, used: set[str]) -> bool:
     del used
     return (
         isinstance(node, ast.FunctionDef)
-        and isinstance(node.returns, ast.Name)
-        and node.returns.id == "Scan"
+        and _returns(node, "Scan")
         and bool(node.args.args)
         and node.args.args[0].arg == "path"
     )
@@ -233,7 +235,7 @@ def _is_writer(node: Definition, used: set[str]) -> bool:
     """A public function from a path and an Inspection to a file."""
     del used
     return isinstance(node, ast.FunctionDef) and any(
-        isinstance(argument.annotation, ast.Name) and argument.annotation.id == "Inspection"
+        argument.annotation is not None and ast.unparse(argument.annotation) == "Inspection"
         for argument in node.args.args[1:2]
     )
 
@@ -250,9 +252,17 @@ def _is_encoder(node: Definition, used: set[str]) -> bool:
     return bool(bases & {"nn.Module", "torch.nn.Module", "Module"}) and node.name not in used
 
 
+def _is_defect(node: Definition, used: set[str]) -> bool:
+    """A public function that says what a defect does to a surface."""
+    del used
+    return isinstance(node, ast.FunctionDef) and _returns(node, "Change")
+
+
+# In this folder, what the predicate picks must be in this dictionary.
 KINDS: dict[tuple[str, str], Callable[[Definition, set[str]], bool]] = {
     ("io", "READERS"): _is_reader,
     ("io", "WRITERS"): _is_writer,
+    ("synthesis", "DEFECTS"): _is_defect,
     ("encoders", "ENCODERS"): _is_encoder,
     ("methods", "METHODS"): _is_method,
 }
@@ -266,8 +276,8 @@ def kinds_outside_dictionaries(modules: Modules) -> list[str]:
         members = {n: m for n, m in modules.items() if n.startswith(f"{root}.{folder}.")}
         if not members:
             continue
-        home = modules.get(f"{root}.{folder}")
-        listed = _names_in(home.tree, dictionary) if home else set()
+        homes = [m for n, m in modules.items() if n == f"{root}.{folder}" or n in members]
+        listed = set().union(*(_names_in(home.tree, dictionary) for home in homes))
         used = {name for module in members.values() for name in _names_used(module.tree)}
         found += [
             f"{module.name}:{node.lineno} {node.name} is not in {folder}.{dictionary}"

@@ -174,6 +174,7 @@ ENCODER = """
         def __init__(self):
             self.block = Block()
 """
+DEFECT = "def dent(site: Site, rng: Generator) -> Change: ..."
 WRITER = "def write_ply(path: Path, inspection: Inspection) -> None: ..."
 
 
@@ -182,6 +183,7 @@ WRITER = "def write_ply(path: Path, inspection: Inspection) -> None: ..."
     [
         ("io", READER, "READERS", "read_ply"),
         ("io", WRITER, "WRITERS", "write_ply"),
+        ("synthesis", DEFECT, "DEFECTS", "dent"),
         ("methods", METHOD, "METHODS", "BTP"),
         ("encoders", ENCODER, "ENCODERS", "PointBERT"),
     ],
