@@ -55,7 +55,7 @@ def four_views(scan: Scan) -> tuple[View, View, View, View]:
     return first, second, third, fourth
 
 
-def frame(points: Float64, views: Sequence[View], margin: float = 0.04) -> Frame:
+def frame(points: Float64, views: Sequence[View], margin: float = 0.06) -> Frame:
     """One frame that fits the points in all views, so that lengths compare between pictures.
 
     A few stray points far away do not shrink the rest: beyond half again the extent of the middle

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from zeroflaw.geometry.cameras import Frame, View
+from zeroflaw.geometry.cameras import FEW, Frame, View
 from zeroflaw.types import Bool, Float32, Float64, Int64, UInt8
 
 FAR = np.int64(2**62)
 DEPTH_STEPS = 2**30
 LIGHT = np.array([-0.35, 0.5, 0.79], dtype=np.float32)  # from the upper left, toward the viewer
+OVERLAP = 1.9  # disc radius by the distance of neighbours: closes random samples of two surfaces
 AMBIENT = np.float32(0.5)  # how bright a surface is that the light does not reach
 GLOSS = np.float32(48)  # added where the surface faces the light: shows form on dark colours
 BACKGROUND = (255, 255, 255)
@@ -28,27 +30,48 @@ class Rendered:
 
 
 def render(
-    points: Float64, colors: UInt8, view: View, frame: Frame, pixels_per_unit: float
+    points: Float64,
+    colors: UInt8,
+    view: View,
+    frame: Frame,
+    pixels_per_unit: float,
+    radius: float | None = None,
 ) -> Rendered:
     """What one orthographic view shows of coloured points, as a closed and shaded surface.
 
     points: (N, 3), any unit; colors: (N, 3). The picture has `frame`'s size times
-    `pixels_per_unit`. The same input gives the same picture, whatever the order of equal points.
+    `pixels_per_unit`. radius: of the discs that the points are drawn as, in pixels; by default
+    `closing_radius`.
     """
-    height = max(1, round(frame.height * pixels_per_unit))
-    width = max(1, round(frame.width * pixels_per_unit))
+    if radius is None:
+        radius = closing_radius(points, [view], frame, pixels_per_unit)
+    row, column, depth = project(points, view, frame, pixels_per_unit)
+    index, surface = splat(row, column, depth, picture_size(frame, pixels_per_unit), radius)
+    drawn = index >= 0
+    diffuse = shade(surface, drawn, radius)[drawn][:, None]
+    lit = colors[index[drawn]] * (AMBIENT + (1 - AMBIENT) * diffuse) + GLOSS * diffuse**4
+    image = np.full((*index.shape, 3), BACKGROUND, dtype=np.uint8)
+    image[drawn] = np.minimum(lit, 255).astype(np.uint8)
+    return Rendered(image, index)
+
+
+def picture_size(frame: Frame, pixels_per_unit: float) -> tuple[int, int]:
+    """Height and width in pixels."""
+    return max(1, round(frame.height * pixels_per_unit)), max(
+        1, round(frame.width * pixels_per_unit)
+    )
+
+
+def project(
+    points: Float64, view: View, frame: Frame, pixels_per_unit: float
+) -> tuple[Int64, Int64, Float32]:
+    """Row, column and depth (N,) of the points, in pixels; depth grows away from the viewer."""
+    height, width = picture_size(frame, pixels_per_unit)
     rotation = (view.rotation * pixels_per_unit).astype(np.float32)
     seen = (points - frame.center).astype(np.float32) @ rotation.T
     column = np.floor(seen[:, 0] + np.float32(width / 2)).astype(np.int64)
     row = np.floor(np.float32(height / 2) - seen[:, 1]).astype(np.int64)
-    radius = splat_radius(row, column, (height, width))
-    index, depth = splat(row, column, -seen[:, 2], (height, width), radius)
-    drawn = index >= 0
-    diffuse = shade(depth, drawn, radius)[drawn][:, None]
-    lit = colors[index[drawn]] * (AMBIENT + (1 - AMBIENT) * diffuse) + GLOSS * diffuse**4
-    image = np.full((height, width, 3), BACKGROUND, dtype=np.uint8)
-    image[drawn] = np.minimum(lit, 255).astype(np.uint8)
-    return Rendered(image, index)
+    return row, column, -seen[:, 2]
 
 
 def splat(
@@ -110,27 +133,30 @@ def depth_scale(depth: Float32, radius: float) -> tuple[np.float32, np.float32]:
     return near, np.float32(DEPTH_STEPS / max(float(far - near) + radius + 1.0, 1.0))
 
 
-def splat_radius(row: Int64, column: Int64, size: tuple[int, int]) -> float:
-    """The radius in pixels at which discs on these points close the surface they lie on.
+def closing_radius(
+    points: Float64, views: Sequence[View], frame: Frame, pixels_per_unit: float
+) -> float:
+    """The radius in pixels at which discs on the points close the surface they lie on.
 
-    The area of the surface's outline is read off the finest grid of cells that the points fill
-    without gaps.
+    One for all views, so that they look alike: from the middle one of the areas that the views
+    show. An area is read off the finest grid of cells that a sample of the points fills.
     """
+    few = points[:: max(1, len(points) // FEW)]
+    size = picture_size(frame, pixels_per_unit)
+    areas = [_area(*project(few, view, frame, pixels_per_unit)[:2], size) for view in views]
+    return float(np.clip(OVERLAP * np.sqrt(np.median(areas) / len(points)), 0.5, max(size) / 24))
+
+
+def _area(row: Int64, column: Int64, size: tuple[int, int]) -> int:
+    """About how many pixels the surface covers that these points are a sample of."""
     kept = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
-    if not kept.all():
-        row, column = row[kept], column[kept]
-    count = len(row)
-    limit = max(size) / 24
-    if count == 0:
-        return 0.5
-    cell, filled = 1, _cells(row, column, size, 1)
+    row, column, cell = row[kept], column[kept], 1
+    filled = _cells(row, column, size, 1)
     while True:
         wider = _cells(row, column, size, 2 * cell)
-        if filled > 0.7 * 4 * wider or cell > limit:
-            break
+        if filled > 0.7 * 4 * wider or cell > max(size) / 24:
+            return wider * 4 * cell * cell
         cell, filled = 2 * cell, wider
-    covered = wider * 4 * cell * cell
-    return float(np.clip(1.6 * np.sqrt(covered / count), 0.5, limit))
 
 
 def _cells(row: Int64, column: Int64, size: tuple[int, int], cell: int) -> int:

@@ -1,0 +1,154 @@
+"""A detector: a method, its trained weights, a threshold, and `inspect`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from zeroflaw import checkpoint, io
+from zeroflaw.geometry.regions import describe_regions
+from zeroflaw.methods.base import Method, Scores
+from zeroflaw.types import Float32, Inspection, Scan, ZeroflawError
+
+Inspectable = str | Path | Scan | ArrayLike | Tensor
+
+
+class Detector:
+    """Finds defects with a trained method.
+
+    method: in evaluation mode, moved to `device`. card: what its checkpoint says of it; the entries
+    `threshold` (of the scan's score, 0 to 1) and `point_threshold` (of a point's) are read here.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        card: Mapping[str, Any] | None = None,
+        *,
+        name: str | None = None,
+        device: str | torch.device = "cpu",
+        threshold: float | None = None,
+    ) -> None:
+        self.card: dict[str, Any] = dict(card or {})
+        self.name = name or method.name
+        self.device = choose_device(device)
+        self.method = method.eval().to(self.device)
+        self.threshold = float(self.card.get("threshold", 0.5) if threshold is None else threshold)
+        self.point_threshold = float(self.card.get("point_threshold", 0.5))
+
+    @staticmethod
+    def load(
+        name_or_path: str | Path = "compact",
+        device: str | torch.device = "auto",
+        threshold: float | None = None,
+    ) -> Detector:
+        """The detector that ships with the package under this name, or the one in a checkpoint.
+
+        device: "auto" (a CUDA device where there is one), "cpu", "cuda", "cuda:1", …. threshold: in
+        place of the card's. Raises ZeroflawError for an unknown name, a damaged file, a bad device.
+        """
+        chosen = choose_device(device)
+        path = find_weights(name_or_path)
+        method, card = checkpoint.load(path)
+        return Detector(method, card, name=path.stem, device=chosen, threshold=threshold)
+
+    def inspect(self, subject: Inspectable) -> Inspection:
+        """What the detector says of a scan: its score, one score per point, its regions.
+
+        subject: the path of a scan file, a Scan, or an (N, 3) array or tensor of points. The point
+        scores belong to the scan's own points, in their order; the same scan gets the same scores,
+        bit for bit. Raises ScanError for a scan that cannot be used.
+        """
+        started = time.perf_counter()
+        scan = as_scan(subject)
+        with torch.inference_mode():
+            prepared = self.method.prepare(scan).to(self.device)
+            scores = self.method.score(self.method(prepared), scan, prepared)
+        point_scores = _checked(scores, scan, self.name)
+        return Inspection(
+            scan=scan,
+            score=min(max(float(scores.object), 0.0), 1.0),
+            point_scores=point_scores,
+            regions=describe_regions(scan, point_scores, self.point_threshold),
+            threshold=self.threshold,
+            detector=self.name,
+            point_threshold=self.point_threshold,
+            seconds=time.perf_counter() - started,
+            notes=scan.notes,
+        )
+
+
+def as_scan(subject: Inspectable) -> Scan:
+    """A scan from a file's path, an (N, 3) array or tensor, or a Scan as it is."""
+    if isinstance(subject, Scan):
+        return subject
+    if isinstance(subject, str | Path):
+        return io.read(subject)
+    if isinstance(subject, Tensor):
+        subject = subject.detach().cpu().numpy()
+    return io.scan_from_array(np.asarray(subject))
+
+
+def shipped() -> tuple[str, ...]:
+    """The names of the detectors that come with the package."""
+    folder = Path(str(resources.files("zeroflaw"))) / "weights"
+    return tuple(sorted(path.stem for path in folder.glob("*.safetensors")))
+
+
+def find_weights(name_or_path: str | Path) -> Path:
+    """The weights file of a shipped detector's name, or of a checkpoint's path."""
+    given = Path(name_or_path)
+    names = shipped()
+    if str(name_or_path) in names:
+        return Path(str(resources.files("zeroflaw"))) / "weights" / f"{given}.safetensors"
+    candidates = (given, given.with_name(f"{given.name}.safetensors"))
+    for path in candidates:
+        if given.name and path.is_file():
+            return path
+    known = ", ".join(names) if names else "none"
+    raise ZeroflawError(
+        f"{name_or_path}: no such detector; shipped are {known}; anything else is the path of a "
+        "checkpoint (.safetensors)"
+    )
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """The device by name; "auto" takes CUDA where there is one. Raises ZeroflawError."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ZeroflawError(f"device {device!r}: unknown; use auto, cpu, cuda or cuda:N") from None
+    if chosen.type == "cpu":
+        return torch.device("cpu")
+    if chosen.type != "cuda":
+        raise ZeroflawError(f"device {device!r}: not supported; use auto, cpu, cuda or cuda:N")
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if (chosen.index or 0) >= count:
+        found = f"only {count} found" if count else "none found"
+        raise ZeroflawError(f"device {device!r}: no such CUDA device, {found}; use cpu or auto")
+    return chosen
+
+
+def _checked(scores: Scores, scan: Scan, name: str) -> Float32:
+    """The point scores as a plain array. Raises ZeroflawError if they are not what was promised."""
+    points = scores.point.detach().to("cpu", torch.float32).numpy()
+    if points.shape != (len(scan),):
+        raise ZeroflawError(
+            f"{scan.name}: detector {name} gave {points.shape} scores for {len(scan)} points; "
+            "its checkpoint does not fit this version"
+        )
+    if not (np.isfinite(points).all() and np.isfinite(scores.object)):
+        raise ZeroflawError(
+            f"{scan.name}: detector {name} gave scores that are no numbers; its weights are damaged"
+        )
+    return np.clip(points, 0, 1)

@@ -1,0 +1,1 @@
+"""Inspections for people: colours, pictures and tables."""
