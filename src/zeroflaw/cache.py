@@ -1,0 +1,199 @@
+"""Prepared features on disk, so that every epoch after the first reads instead of computing."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from zeroflaw.checkpoint import write_atomically
+from zeroflaw.methods.base import Method, Prepared, Target
+from zeroflaw.types import Scan, ZeroflawError
+from zeroflaw.version import __version__
+
+LEFTOVER_SECONDS = 3600.0
+
+
+class LabelledScans(Protocol):
+    """Labelled scans that can be read one at a time."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Scan: ...
+
+
+class FeatureCache:
+    """What `method.prepare` returns, kept in a folder.
+
+    An entry's name is a hash of everything that it depends on: the scan's content, the method's
+    configuration and frozen weights, the kind of device and the versions of zeroflaw and torch.
+    Entries are written atomically and carry a hash of their content, so several processes may
+    share a folder and a damaged entry is computed again. At most one entry is in memory here.
+    """
+
+    def __init__(self, method: Method, folder: Path) -> None:
+        self.method = method
+        self.folder = folder
+        self.method_hash = hash_method(method)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ZeroflawError(
+                f"{folder}: no folder can be made here ({error.strerror})"
+            ) from None
+        _remove_leftovers(folder)
+
+    def path(self, scan: Scan) -> Path:
+        """Return where the scan's entry lies or would lie."""
+        return self.folder / f"{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
+
+    def prepare(self, scan: Scan) -> Prepared:
+        """Return `method.prepare(scan)`, on the CPU, from the folder if it is there and whole."""
+        path = self.path(scan)
+        found = read_entry(path)
+        if found is not None:
+            return found
+        with torch.no_grad():
+            prepared = self.method.prepare(scan).to("cpu")
+        tensors = {name: tensor.contiguous() for name, tensor in prepared.tensors.items()}
+        metadata = {"content": _hash_tensors(tensors.items())}
+        content = safetensors.torch.save(
+            {name: tensor.clone() for name, tensor in tensors.items()}, metadata=metadata
+        )
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+        return Prepared(tensors)
+
+
+def prepare_cached(method: Method, scan: Scan, folder: Path) -> Prepared:
+    """Return `method.prepare(scan)` through a new `FeatureCache`; for many scans keep one."""
+    return FeatureCache(method, folder).prepare(scan)
+
+
+class CachedItems(Sequence[tuple[Prepared, Target]]):
+    """Labelled scans as what a method trains on: (Prepared, Target), each with B = 1.
+
+    A scan is read once; its features then come from the cache. As many items as fit into `memory`
+    bytes stay in memory, the longest unused ones leave first; targets always stay.
+    """
+
+    def __init__(self, scans: LabelledScans, cache: FeatureCache, memory: int = 1 << 30) -> None:
+        self.scans = scans
+        self.cache = cache
+        self.memory = memory
+        self._known: dict[int, tuple[Path, Target]] = {}
+        self._kept: OrderedDict[int, Prepared] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, index: int) -> tuple[Prepared, Target]:  # type: ignore[override]
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        if index in self._kept:
+            self._kept.move_to_end(index)
+            return self._kept[index], self._known[index][1]
+        prepared = read_entry(self._known[index][0]) if index in self._known else None
+        if prepared is None:
+            scan = self.scans[index]
+            prepared = self.cache.prepare(scan)
+            target = self.cache.method.target(scan, prepared).to("cpu")
+            self._known[index] = self.cache.path(scan), target
+        self._keep(index, prepared)
+        return prepared, self._known[index][1]
+
+    def _keep(self, index: int, prepared: Prepared) -> None:
+        self._kept[index] = prepared
+        self._bytes += _size(prepared)
+        while self._bytes > self.memory:
+            _, dropped = self._kept.popitem(last=False)
+            self._bytes -= _size(dropped)
+
+
+def hash_scan(scan: Scan) -> str:
+    """Return a hash of the scan's content: points, normals, colours, labels and grid."""
+    digest = hashlib.sha256(repr((len(scan), scan.grid)).encode())
+    for array in (scan.points, scan.normals, scan.colors, scan.labels, scan.valid):
+        digest.update(b"-" if array is None else str(array.dtype).encode())
+        if array is not None:
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def hash_method(method: Method) -> str:
+    """Return a hash of all that `prepare` may depend on.
+
+    That is the configuration, those frozen weights that inspection needs too (a text tower is none
+    of them), the kind of device, and the versions of zeroflaw and torch.
+    """
+    device = next((weight.device.type for weight in method.parameters()), "cpu")
+    config = json.dumps(dataclasses.asdict(method.config), sort_keys=True, default=str)
+    head = "\n".join((method.name, config, device, __version__, torch.__version__))
+    return hashlib.sha256(f"{head}\n{hash_frozen(method)}".encode()).hexdigest()
+
+
+def hash_frozen(method: Method) -> str:
+    """Return a hash of the frozen weights that inspection needs too, such as the encoder's."""
+    state = method.inspection_state()
+    return _hash_tensors((name, state[name]) for name in frozen_names(method) & set(state))
+
+
+def frozen_names(method: Method) -> set[str]:
+    """Return the names of the state's entries that training does not move.
+
+    These are the weights without gradient, and the buffers of modules that hold, at any depth, no
+    weight with one.
+    """
+    names: set[str] = set()
+    for prefix, module in method.named_modules():
+        owned = [(n, p) for n, p in module.named_parameters(recurse=False) if not p.requires_grad]
+        if not any(weight.requires_grad for weight in module.parameters()):
+            owned += module.named_buffers(recurse=False)
+        names |= {f"{prefix}.{name}" if prefix else name for name, _ in owned}
+    return names
+
+
+def _hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(named, key=lambda pair: pair[0]):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(raw.numpy().data)
+    return digest.hexdigest()
+
+
+def read_entry(path: Path) -> Prepared | None:
+    """Return a cache entry, or None where there is none or a damaged one."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            content = (file.metadata() or {}).get("content")
+    except (OSError, SafetensorError, ValueError):
+        return None
+    return Prepared(tensors) if content == _hash_tensors(tensors.items()) else None
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Delete temporary files of writers that were killed."""
+    for path in folder.glob(".*.tmp"):
+        try:
+            if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
+                path.unlink()
+        except OSError:
+            continue
+
+
+def _size(prepared: Prepared) -> int:
+    return sum(tensor.nbytes for tensor in prepared.tensors.values())

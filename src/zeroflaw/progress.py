@@ -1,0 +1,65 @@
+"""How a training shows itself: a bar with the losses on a terminal, else a line per epoch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class TrainingProgress:
+    """Entered for as long as training runs; writes to stderr, and nothing at all if not shown."""
+
+    def __init__(self, shown: bool, epochs: int, steps_per_epoch: int) -> None:
+        self.shown = shown
+        self.epochs = epochs
+        self.bar: Progress | None = None
+        if shown and sys.stderr.isatty():
+            self.bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[losses]}"),
+                console=Console(stderr=True),
+            )
+            self.task = self.bar.add_task("training", total=epochs * steps_per_epoch, losses="")
+
+    def __enter__(self) -> TrainingProgress:
+        if self.bar is not None:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def resumed(self, epoch: int, step: int) -> None:
+        """Show where training goes on: `epoch` from 0, after `step` steps."""
+        if self.bar is not None:
+            self.bar.update(self.task, completed=step)
+        self._line(f"going on in epoch {min(epoch + 1, self.epochs)}, after {step} steps")
+
+    def step(self, epoch: int, step: int, losses: Mapping[str, float]) -> None:
+        """Show a step: `epoch` from 0, how many steps are done in all, the step's losses."""
+        if self.bar is not None:
+            text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            title = f"epoch {epoch + 1}/{self.epochs}"
+            self.bar.update(self.task, description=title, completed=step, losses=text)
+
+    def epoch(self, row: Mapping[str, float]) -> None:
+        """Show a finished epoch's figures."""
+        hidden = ("epoch", "seconds", "learning_rate")
+        figures = "  ".join(f"{name} {row[name]:.4f}" for name in row if name not in hidden)
+        self._line(f"epoch {row['epoch']:.0f}/{self.epochs}  {figures}  {row['seconds']:.0f} s")
+
+    def _line(self, text: str) -> None:
+        if not self.shown:
+            return
+        if self.bar is not None:
+            self.bar.console.print(text, highlight=False, soft_wrap=True)
+        else:
+            print(text, file=sys.stderr, flush=True)
