@@ -19,6 +19,8 @@ def z_order(points: NDArray[Any]) -> Int64:
     points: (N, 3), finite. Points of one cell keep their order. Two radix sorts of 16-bit keys,
     the fine one first, since NumPy sorts no wider key in linear time. Source: Morton, 1966.
     """
+    if len(points) == 0:
+        return np.empty(0, dtype=np.int64)
     columns = [np.ascontiguousarray(points[:, axis]) for axis in range(3)]
     low = [column.min() for column in columns]
     extent = max(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from zeroflaw.geometry.curve import z_order
 from zeroflaw.types import Float32, Float64, Int64
 
+SLICE = 1 << 18
 BATCH_ENTRIES = 1 << 24
+LEAST_DISTANCE = 1e-150
 
 
 def knn(points: NDArray[Any], queries: NDArray[Any], k: int) -> tuple[Float32, Int64]:
@@ -21,17 +25,20 @@ def knn(points: NDArray[Any], queries: NDArray[Any], k: int) -> tuple[Float32, I
     points: (N, 3), queries: (Q, 3), in one frame; k: 1 to N. Returns (Q, k) float32 in the
     points' unit and (Q, k) int64, nearest first. Raises ValueError where k is not in 1 to N.
     """
-    distance, index = _search(points, queries, k)
-    return distance.astype(np.float32), index
+    distances = np.empty((len(queries), k), dtype=np.float32)
+    indices = np.empty((len(queries), k), dtype=np.int64)
+    for rows, distance, index in _nearest(points, queries, k):
+        distances[rows], indices[rows] = distance, index
+    return distances, indices
 
 
 def group(points: NDArray[Any], centers: Int64, size: int) -> Int64:
     """Return the patches around some of the points: each center's nearest points.
 
     points: (N, 3); centers: (G,) indices into them; size: points in a patch, 1 to N. Returns
-    (G, size) indices, nearest first.
+    (G, size) indices, nearest first: the center itself, or a copy of it.
     """
-    return _search(points, np.asarray(points)[centers], size)[1]
+    return knn(points, np.asarray(points)[centers], size)[1]
 
 
 def interpolate(
@@ -49,16 +56,19 @@ def interpolate(
     """
     if mode not in ("inverse_distance", "nearest"):
         raise ValueError(f"unknown mode {mode!r}; choose inverse_distance or nearest")
-    values = np.asarray(values)
-    if values.shape != (len(known),):
-        raise ValueError(f"values have shape {values.shape}, expected ({len(known)},)")
+    given = np.asarray(values, dtype=np.float64)
+    if given.shape != (len(known),):
+        raise ValueError(f"values have shape {given.shape}, expected ({len(known)},)")
     k = 1 if mode == "nearest" else min(k, len(known))
-    distance, index = _search(known, queries, k)
-    if k == 1:
-        return values[index[:, 0]].astype(np.float32)
-    weight = 1.0 / np.maximum(distance, np.finfo(np.float64).tiny ** 0.5)
-    total = np.einsum("nk,nk->n", weight, values.astype(np.float64)[index])
-    return (total / weight.sum(axis=1)).astype(np.float32)
+    result = np.empty(len(queries), dtype=np.float32)
+    for rows, distance, index in _nearest(known, queries, k):
+        if k == 1:
+            result[rows] = np.take(given, index[:, 0])
+            continue
+        weight = 1.0 / np.maximum(distance, LEAST_DISTANCE)
+        total = np.einsum("nk,nk->n", weight, np.take(given, index))
+        result[rows] = total / weight.sum(axis=1)
+    return result
 
 
 def knn_batch(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -71,7 +81,7 @@ def knn_batch(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     _check_k(k, points.shape[1])
     rows = max(1, BATCH_ENTRIES // max(1, points.shape[0] * points.shape[1]))
     distances, indices = [], []
-    for part in queries.split(rows, dim=1):
+    for part in torch.split(queries, rows, dim=1):
         full = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = full.topk(k, dim=2, largest=False, sorted=True)
         distances.append(nearest.values)
@@ -79,16 +89,26 @@ def knn_batch(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:
     return torch.cat(distances, dim=1), torch.cat(indices, dim=1)
 
 
-def _search(points: NDArray[Any], queries: NDArray[Any], k: int) -> tuple[Float64, Int64]:
-    """Return the exact (Q, k) distances and indices, the queries searched place by place."""
+def _nearest(
+    points: NDArray[Any], queries: NDArray[Any], k: int
+) -> Iterator[tuple[Int64, Float64, Int64]]:
+    """Yield queries' rows, (R,), with their exact (R, k) distances and indices, place by place.
+
+    Queries that lie together walk the same branches of the tree, so sorting them along a curve
+    halves the time of a large search.
+    """
     points = np.asarray(points, dtype=np.float64)
     queries = np.asarray(queries, dtype=np.float64)
     _check_k(k, len(points))
-    tree = cKDTree(points, leafsize=16, balanced_tree=False, compact_nodes=False)
-    distance, index = tree.query(queries, k, workers=-1)
-    return distance.reshape(-1, k), index.reshape(-1, k).astype(np.int64)
+    tree = cKDTree(points, leafsize=16, balanced_tree=False)
+    order = z_order(queries)
+    for begin in range(0, len(order), SLICE):
+        rows = order[begin : begin + SLICE]
+        distance, index = tree.query(np.take(queries, rows, axis=0), k, workers=-1)
+        yield rows, distance.reshape(-1, k), index.reshape(-1, k)
 
 
 def _check_k(k: int, size: int) -> None:
+    """Raise ValueError unless k of so many points can be taken."""
     if not 1 <= k <= size:
         raise ValueError(f"cannot take {k} neighbours among {size} points; k must be 1 to N")
