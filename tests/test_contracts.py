@@ -1,0 +1,248 @@
+"""What every method promises, held over the dictionary METHODS.
+
+A method joins by its entry in SMALL: the smallest configuration that still has all its parts.
+"""
+
+from __future__ import annotations
+
+import builtins
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from zeroflaw import checkpoint
+from zeroflaw.methods import METHODS
+from zeroflaw.methods.base import Method, Target
+from zeroflaw.types import Scan, ZeroflawError
+
+SMALL: dict[str, dict[str, Any]] = {
+    "compact": {
+        "dense": 5000,
+        "groups": 48,
+        "size": 16,
+        "width": 32,
+        "depth": 2,
+        "heads": 2,
+        "hidden": 16,
+        "embedding": 16,
+        "layers": [1, 2],
+        "text_width": 16,
+    },
+}
+# The same where the method looks at fewer points than the test's scans have.
+THINNED: dict[str, dict[str, Any]] = {"compact": {"dense": 1024}}
+TOLERANCE = 1e-3
+
+
+def build(name: str, seed: int = 0, **changes: Any) -> Method:
+    """The method in its small configuration, weights drawn from the seed, ready to inspect."""
+    kind: Any = METHODS[name]
+    torch.manual_seed(seed)
+    config = checkpoint.build_config(kind.Config, {**SMALL[name], **changes}, name)
+    method: Method = kind(config)
+    method.finish()
+    return method.eval()
+
+
+def inspect(method: Method, scan: Scan) -> tuple[NDArray[np.float32], float]:
+    """Scores of the points and of the scan."""
+    with torch.inference_mode():
+        device = next(method.parameters()).device
+        prepared = method.prepare(scan).to(device)
+        scores = method.score(method(prepared), scan, prepared)
+    return scores.point.cpu().numpy(), scores.object
+
+
+@pytest.fixture(params=sorted(METHODS))
+def name(request: pytest.FixtureRequest) -> str:
+    assert request.param in SMALL, f"give {request.param} a small configuration in SMALL"
+    return str(request.param)
+
+
+def test_a_method_is_listed_under_its_own_name(name: str) -> None:
+    assert METHODS[name].name == name
+
+
+def test_there_is_one_score_between_0_and_1_for_every_point(name: str, dented_sphere: Scan) -> None:
+    points, score = inspect(build(name), dented_sphere)
+    assert points.shape == (len(dented_sphere),)
+    assert points.dtype == np.float32
+    assert np.isfinite(points).all()
+    assert points.min() >= 0
+    assert points.max() <= 1
+    assert 0 <= score <= 1
+
+
+def test_a_score_says_something_of_its_own_point(name: str, dented_sphere: Scan) -> None:
+    points, _ = inspect(build(name), dented_sphere)
+    assert points.std() > 0
+
+
+def test_the_same_scan_gets_the_same_scores_bit_for_bit(name: str, dented_plate: Scan) -> None:
+    first, first_score = inspect(build(name), dented_plate)
+    second, second_score = inspect(build(name), dented_plate)
+    np.testing.assert_array_equal(first, second)
+    assert first_score == second_score
+
+
+def test_permuting_the_points_permutes_the_scores(name: str, dented_plate: Scan) -> None:
+    method = build(name)
+    order = np.random.default_rng(3).permutation(len(dented_plate))
+    straight, straight_score = inspect(method, dented_plate)
+    mixed, mixed_score = inspect(method, Scan(dented_plate.points[order]))
+    np.testing.assert_allclose(mixed, straight[order], atol=TOLERANCE)
+    assert mixed_score == pytest.approx(straight_score, abs=TOLERANCE)
+
+
+def turn(axis: tuple[float, float, float], angle: float) -> NDArray[np.float64]:
+    """Rotation by `angle` about `axis`, (3, 3)."""
+    x, y, z = np.array(axis) / np.linalg.norm(axis)
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    return np.asarray(np.eye(3) + np.sin(angle) * cross + (1 - np.cos(angle)) * cross @ cross)
+
+
+MOTIONS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "moved": lambda points: points + np.array([5e5, 4e6, -200.0]),
+    "enlarged": lambda points: points * 1000,
+    "turned": lambda points: points @ turn((1.0, 2.0, -0.5), 1.1).T,
+}
+
+
+def check_motion(method: Method, motion: str, scan: Scan) -> None:
+    still, still_score = inspect(method, scan)
+    moved, moved_score = inspect(method, Scan(MOTIONS[motion](scan.points)))
+    np.testing.assert_allclose(moved, still, atol=TOLERANCE)
+    assert moved_score == pytest.approx(still_score, abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+def test_motion_and_scale_do_not_change_the_scores(
+    name: str, motion: str, dented_plate: Scan
+) -> None:
+    check_motion(build(name), motion, dented_plate)
+
+
+@pytest.mark.parametrize("motion", ["moved", "enlarged"])
+@pytest.mark.parametrize("thinned", sorted(THINNED))
+def test_nor_do_they_where_the_scan_is_thinned(
+    thinned: str, motion: str, dented_plate: Scan
+) -> None:
+    """Turning is left out: thinning keeps one point per cell of a grid along the scan's axes."""
+    check_motion(build(thinned, **THINNED[thinned]), motion, dented_plate)
+
+
+def training_step(name: str, scan: Scan) -> tuple[Method, dict[str, Tensor]]:
+    """The method in training and its loss terms on the scan."""
+    method = build(name).train()
+    prepared = method.prepare(scan)
+    target = method.target(scan, prepared)
+    extra = {"kind": torch.zeros(1, dtype=torch.int64), **target.tensors}
+    return method, method.losses(method(prepared), Target(target.point, target.object, extra))
+
+
+def test_every_loss_term_reaches_a_weight_and_every_weight_learns(
+    name: str, dented_sphere: Scan
+) -> None:
+    method, terms = training_step(name, dented_sphere)
+    weights = {n: weight for n, weight in method.named_parameters() if weight.requires_grad}
+    assert weights
+    learning: set[str] = set()
+    for term, value in terms.items():
+        assert value.ndim == 0
+        gradients = torch.autograd.grad(
+            value, list(weights.values()), retain_graph=True, allow_unused=True
+        )
+        reached = {
+            n
+            for n, gradient in zip(weights, gradients, strict=True)
+            if gradient is not None and bool(gradient.abs().max() > 0)
+        }
+        assert reached, f"the loss term {term} reaches no weight"
+        learning |= reached
+    assert learning == set(weights), f"never learn: {sorted(set(weights) - learning)}"
+
+
+def test_every_trainable_weight_is_in_one_group_of_the_optimiser(name: str) -> None:
+    method = build(name)
+    grouped = [id(weight) for group in method.parameter_groups() for weight in group["params"]]
+    trainable = {id(weight) for weight in method.parameters() if weight.requires_grad}
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == trainable
+
+
+def test_saved_and_loaded_it_gives_the_same_scores(
+    name: str, dented_sphere: Scan, tmp_path: Path
+) -> None:
+    method = build(name, seed=5)
+    checkpoint.save(tmp_path / "detector", method, {"threshold": 0.4})
+    loaded, card = checkpoint.load(tmp_path / "detector")
+    assert card["method"] == name
+    assert type(loaded) is METHODS[name]
+    np.testing.assert_array_equal(
+        inspect(loaded, dented_sphere)[0], inspect(method, dented_sphere)[0]
+    )
+    assert inspect(loaded, dented_sphere)[1] == inspect(method, dented_sphere)[1]
+
+
+def test_what_is_saved_holds_no_text_tower(name: str) -> None:
+    method = build(name)
+    kept = sum(entry.numel() for entry in method.inspection_state().values())
+    assert kept <= sum(entry.numel() for entry in method.state_dict().values())
+    assert not [entry for entry in method.inspection_state() if "tower" in entry]
+
+
+def test_the_constructor_touches_neither_disk_nor_network(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(name)  # what torch itself loads at the first use is not the method's
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError(f"touched {args}")
+
+    monkeypatch.setattr(builtins, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(torch, "load", refuse)
+    build(name)
+
+
+def test_its_configuration_builds_it_again(name: str) -> None:
+    method = build(name)
+    again = type(method)(method.config)
+    assert {n: w.shape for n, w in again.state_dict().items()} == {
+        n: w.shape for n, w in method.state_dict().items()
+    }
+
+
+def test_training_on_a_scan_without_labels_is_refused(name: str, dented_sphere: Scan) -> None:
+    method = build(name)
+    bare = replace(dented_sphere, labels=None)
+    with pytest.raises(ZeroflawError, match="labels"):
+        method.target(bare, method.prepare(bare))
+
+
+def test_the_labels_follow_the_points(name: str, dented_sphere: Scan) -> None:
+    method = build(name)
+    prepared = method.prepare(dented_sphere)
+    target = method.target(dented_sphere, prepared)
+    assert dented_sphere.labels is not None
+    expected = dented_sphere.labels[prepared["index"][0].numpy()]
+    np.testing.assert_array_equal(target.point[0].numpy() > 0.5, expected)
+    assert target.object.tolist() == [1.0]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_the_gpu_gives_the_scores_of_the_cpu(name: str, dented_plate: Scan) -> None:
+    method = build(name)
+    on_cpu, cpu_score = inspect(method, dented_plate)
+    on_gpu, gpu_score = inspect(method.to("cuda"), dented_plate)
+    np.testing.assert_allclose(on_gpu, on_cpu, atol=1e-4)
+    assert gpu_score == pytest.approx(cpu_score, abs=1e-4)
