@@ -7,7 +7,7 @@ good part's than `site.visible`. Where surface is missing, the rim of the gap is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Change:
 
 
 Defect = Callable[[Site, np.random.Generator], Change]
+Height = Callable[[Float32], Float32]
 
 
 def _change(site: Site, index: Int64, move: Map, *, floor: float = 0.12) -> Change:
@@ -68,14 +69,16 @@ def _hill(site: Site, rng: np.random.Generator, sign: float) -> Change:
     rim = float(rng.uniform(0.1, 0.3)) if rng.random() < 0.25 else 0.0
     grain = Waves.random(0.5 * site.size, 1.5 * site.size, rng, 6)
     wobble = float(rng.uniform(0.0, 0.25))
-    up = np.float32(sign * site.amplitude) * print_.frame[2]
+    steepest = site.radius / print_.aspect * (1 - 0.75 * sharpness)
+    height = max(min(site.amplitude, 0.9 * steepest), 2 * site.visible)
+    up = np.float32(sign * height) * print_.frame[2]
 
     def move(points: Float32) -> Float32:
         reach = print_.reach(points)
-        height = profile(reach, sharpness) * (1 + wobble * grain(points))
+        hill = profile(reach, sharpness) * (1 + wobble * grain(points))
         if rim:
-            height -= rim * profile(np.abs(reach - 1.0) * 3, 0.0)
-        return points + height[:, None] * up
+            hill -= rim * profile(np.abs(reach - 1.0) * 3, 0.0)
+        return np.asarray(points + hill[:, None] * up, np.float32)
 
     return _change(site, site.same_side(1.4 * site.radius * 1.25), move)
 
@@ -94,27 +97,28 @@ def rough(site: Site, rng: np.random.Generator) -> Change:
     """A patch with a grain of its own, a few points wide; the whole patch is defective."""
     print_ = Footprint.random(site, rng)
     shortest = 3.0 * site.spacing
-    grain = Waves.random(shortest, max(2 * shortest, 0.3 * site.size), rng, 24)
+    longest = max(2 * shortest, 0.3 * site.size)
+    grain = Waves.random(shortest, longest, rng, 24)
     sharpness = float(rng.uniform(0.5, 0.9))
-    strength = np.float32(0.5 * site.amplitude)
-    up = print_.frame[2]
+    strength = np.float32(min(0.5 * site.amplitude, max(0.1 * longest, 1.5 * site.visible)))
+    index = site.same_side(1.25 * site.radius)
+    normals = site.normals[index]
 
     def envelope(points: Float32) -> Float32:
-        return strength * profile(print_.reach(points), sharpness)
+        return np.asarray(strength * profile(print_.reach(points), sharpness), np.float32)
 
-    index = site.same_side(1.25 * site.radius)
-    change = _change(
-        site, index, lambda points: points + (envelope(points) * grain(points))[:, None] * up
-    )
+    def move(points: Float32) -> Float32:
+        return points + (envelope(points) * grain(points))[:, None] * normals
+
     level = envelope(site.points[index])
-    defective = level > max(0.7 * site.visible, 0.2 * strength)
-    return Change(**{**vars(change), "defective": defective})
+    defective = level > max(0.7 * site.visible, 0.2 * float(strength))
+    return replace(_change(site, index, move), defective=defective)
 
 
 def crack(site: Site, rng: np.random.Generator) -> Change:
     """A thin, jagged valley as long as the site's size."""
     print_ = Footprint.random(site, rng)
-    length, width = site.radius, max(1.4 * site.spacing, float(rng.uniform(0.02, 0.06)) * site.size)
+    length, width = site.radius, max(2.2 * site.spacing, float(rng.uniform(0.02, 0.07)) * site.size)
     knots = np.linspace(-length, length, int(rng.integers(5, 12)))
     path = np.cumsum(rng.normal(size=len(knots))) * length / len(knots) * rng.uniform(0.3, 1.0)
     path -= np.interp(0.0, knots, path)
@@ -133,113 +137,118 @@ def crack(site: Site, rng: np.random.Generator) -> Change:
 def hole(site: Site, rng: np.random.Generator) -> Change:
     """Surface that is missing: a gap, or a bored hole with walls and sometimes a floor."""
     print_ = Footprint.random(site, rng)
-    index = site.same_side(1.5 * site.radius)
-    points, normals = site.points[index], site.normals[index]
-    reach = print_.reach(points)
-    inside = reach < 1
-    depth = float(rng.uniform(0.1, 0.6) * site.size)
-    walls, floor = rng.random() < 0.6, rng.random() < 0.5
+    index, depth, through = _bore(site, print_, float(rng.uniform(0.1, 0.6) * site.size))
+    walls, floor = rng.random() < 0.6, not through and rng.random() < 0.5
     lip = np.float32(site.amplitude * rng.uniform(-0.4, 0.4)) if rng.random() < 0.5 else 0.0
+    points, normals = site.points[index], site.normals[index]
+    reach = print_.across(points)
+    inside = reach < 1
     up = print_.frame[2]
     moved = points + (lip * profile(np.clip(reach - 1, 0, None) * 4, 0.0))[:, None] * up
-    added, added_normals, fallen = _nothing()
-    if walls:
-        added, added_normals, fallen = _walls(site, print_, points, reach, depth, rng)
+    nothing = _nothing()
+    added, added_normals, fallen = nothing
+    if walls or through:
+        top = normals @ up > 0
+        added, added_normals, fallen = print_.walls(points[top], depth, site.spacing, rng)
     if walls and floor:
         moved = np.where(inside[:, None], points - np.float32(depth) * up, moved)
-    gone = inside if not (walls and floor) else np.zeros(len(inside), dtype=bool)
+    gone = inside & (not (walls and floor))
     away = np.einsum("ij,ij->i", moved - points, normals)
-    rim = (reach >= 1) & near(points, points[inside], 2.5 * site.spacing + 0.04 * site.size)
+    rim = ~inside & near(points, points[inside], 2.5 * site.spacing + 0.04 * site.size)
     defective = (rim | inside | (np.abs(away) > site.visible)) & ~gone
     area = np.where(gone, 0, 1).astype(np.float32)
     return Change(index, moved, normals, area, away, defective, added, added_normals, fallen)
 
 
-def _walls(
-    site: Site,
-    print_: Footprint,
-    points: Float32,
-    reach: Float32,
-    depth: float,
-    rng: np.random.Generator,
-) -> tuple[Float32, Float32, Float32]:
-    """Points down the wall of a hole, as dense as the site's; their normals and deviations."""
-    band = np.flatnonzero(np.abs(reach - 1) < 0.35)
-    if len(band) < 8:
-        return _nothing()
-    angle = np.linspace(-np.pi, np.pi, 257, dtype=np.float32)
-    radius = print_.outline(angle)
-    ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
-    arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
-    count = int(arc[-1] * depth / site.spacing**2)
-    at = np.interp(rng.uniform(0, arc[-1], count), arc, angle).astype(np.float32)
-    local = print_.local(points[band])
-    around = np.arctan2(local[:, 1], local[:, 0])
-    order = np.argsort(around)
-    top = np.interp(at, around[order], local[order, 2], period=2 * np.pi)
-    down = rng.uniform(0, depth, count)
-    reach_out = print_.outline(at)
-    flat = np.stack([reach_out * np.cos(at), reach_out * np.sin(at), top - down], axis=1)
-    inward = np.stack([-np.cos(at), -np.sin(at), np.zeros_like(at)], axis=1)
-    wall = print_.origin + flat.astype(np.float32) @ print_.frame
-    return wall, inward @ print_.frame, -down.astype(np.float32)
+def _bore(site: Site, print_: Footprint, depth: float) -> tuple[Int64, float, bool]:
+    """What a bore meets: this side's points, the depth, and whether it comes out of a thin wall.
 
-
-def _pressed(site: Site, direction: Float32, depth: float, surface: Map, *, blend: float) -> Change:
-    """What stands out beyond a plane `depth` under the seed's top is pressed onto it.
-
-    surface: relief of the cut. blend: width over which the cut's edge is rounded. The cap's
-    surface projects onto its own cross-section, so the cut face is filled as densely as the rest.
+    If the opposite wall is nearer than `depth`, its points belong to the hole too.
     """
-    index = site.same_side(1.1 * site.radius)
-    top = float((site.points[index] @ direction).max())
-    plane = np.float32(top - depth)
+    index = site.same_side(1.5 * site.radius)
+    ball = np.setdiff1d(site.ball(1.5 * site.radius + depth), index, assume_unique=True)
+    below = -print_.local(site.points[ball])[:, 2]
+    behind = (below > 0.5 * site.spacing) & (site.normals[ball] @ print_.frame[2] < -0.3)
+    behind &= print_.across(site.points[ball]) < 1.4
+    within = behind & (print_.across(site.points[ball]) < 1)
+    if within.sum() < 6:
+        return index, depth, False
+    thickness = float(np.quantile(below[within], 0.3))
+    if thickness > depth:
+        return index, depth, False
+    behind &= below < 1.3 * thickness + 2 * site.spacing
+    return np.sort(np.concatenate([index, ball[behind]])), thickness, True
+
+
+def _pressed(site: Site, direction: Float32, cut: Height, blend: float) -> Change:
+    """What stands out beyond a cut surface is pressed onto it, along a direction.
+
+    cut: height of the surface along the direction at points. blend: width over which the edge is
+    rounded. The cap's surface projects onto its own cross-section, so that the cut face is filled
+    as densely as the rest.
+    """
+    index = site.same_side(1.2 * site.radius)
+    soft = np.float32(blend)
 
     def move(points: Float32) -> Float32:
-        over = points @ direction - plane - surface(points)
-        sunk = (over + np.sqrt(over * over + blend * blend)) / 2 - blend / 2
-        sunk = np.where(over > -2 * blend, np.maximum(sunk, 0), 0)
-        return np.asarray(points - sunk[:, None] * direction, np.float32)
+        over = points @ direction - cut(points)
+        sunk = (over + np.sqrt(over * over + soft * soft)) / 2
+        sunk = np.where(over > -3 * soft, sunk - np.float32(0.08) * soft, 0)
+        return np.asarray(points - np.maximum(sunk, 0)[:, None] * direction, np.float32)
 
-    return _change(site, index, move, floor=0.03)
+    return _change(site, index, move, floor=0.05)
 
 
-def _cap_depth(site: Site, direction: Float32) -> float:
-    """How deep a plane must cut from the top for the cap to be as wide as the site's size."""
-    near_ = site.points[site.same_side(1.1 * site.radius)]
-    height = near_ @ direction
-    under = height.max() - height
-    flat = near_ - height[:, None] * direction
-    top = flat[np.argmax(height)]
-    span = np.linalg.norm(flat - top, axis=1)
-    edge = span > 0.8 * site.radius
-    return float(np.quantile(under[edge], 0.1)) if edge.any() else float(0.7 * under.max())
+def _dish(site: Site, direction: Float32, depth: float, power: float) -> Height:
+    """A cut `depth` under the seed that comes up to the seed's height at the size's outline."""
+    top = site.points[site.seed]
+    height = np.float32(top @ direction)
+
+    def cut(points: Float32) -> Float32:
+        offset = points - top
+        up = offset @ direction
+        across = np.sqrt(np.clip(np.einsum("ij,ij->i", offset, offset) - up * up, 0, None))
+        return np.asarray(height - depth * (1 - (across / site.radius) ** power), np.float32)
+
+    return cut
 
 
 def flat(site: Site, rng: np.random.Generator) -> Change:
-    """A convex place pressed or worn to a plane."""
-    direction = _outward(site, 0.8 + 0.2 * rng.random())
-    depth = min(_cap_depth(site, direction), 1.5 * site.amplitude)
-    blend = np.float32(rng.uniform(0.02, 0.2) * depth)
-    return _pressed(
-        site, direction, depth, lambda points: np.zeros(len(points), np.float32), blend=blend
-    )
+    """A convex place pressed or worn to nearly a plane."""
+    direction = _outward(site, 0.3 + 0.7 * rng.random())
+    depth = min(float(rng.uniform(0.6, 1.2)) * site.amplitude, 0.2 * site.size)
+    cut = _dish(site, direction, depth, float(rng.uniform(4, 8)))
+    return _pressed(site, direction, cut, float(rng.uniform(0.05, 0.5)) * depth)
 
 
 def broken(site: Site, rng: np.random.Generator) -> Change:
     """A piece broken off an edge, corner or rim, with its rough fracture surface."""
-    direction = _outward(site, rng.random())
-    depth = _cap_depth(site, direction)
+    direction = _outward(site, 0.6 * rng.random())
+    tip = _cap_depth(site, direction)
+    if tip > 0.2 * site.size and rng.random() < 0.7:
+        depth, power = min(tip, 1.5 * site.size), 24.0
+    else:
+        depth, power = float(rng.uniform(0.12, 0.45)) * site.size, float(rng.uniform(1.5, 4))
+    base = _dish(site, direction, depth, power)
     coarse = Waves.random(0.3 * site.size, 1.2 * site.size, rng, 8)
     fine = Waves.random(3 * site.spacing, 0.3 * site.size + 3 * site.spacing, rng, 12)
-    relief = 0.12 * min(depth, 0.3 * site.size)
-    return _pressed(
-        site,
-        direction,
-        depth,
-        lambda points: np.float32(relief) * (coarse(points) + 0.35 * fine(points)),
-        blend=1e-6,
-    )
+    relief = np.float32(rng.uniform(0.05, 0.15) * min(depth, 0.3 * site.size))
+
+    def cut(points: Float32) -> Float32:
+        return base(points) + relief * (coarse(points) + np.float32(0.35) * fine(points))
+
+    return _pressed(site, direction, cut, 1e-6)
+
+
+def _cap_depth(site: Site, direction: Float32) -> float:
+    """How deep a plane must cut from the top for the cap to be as wide as the site's size."""
+    around = site.points[site.same_side(1.1 * site.radius)]
+    height = around @ direction
+    under = height.max() - height
+    level = around - height[:, None] * direction
+    span = np.linalg.norm(level - level[np.argmax(height)], axis=1)
+    edge = span > 0.7 * site.radius
+    return float(np.quantile(under[edge], 0.2)) if edge.any() else float(0.7 * under.max())
 
 
 def _outward(site: Site, along_normal: float) -> Float32:
@@ -252,28 +261,50 @@ def _outward(site: Site, along_normal: float) -> Float32:
 
 def bend(site: Site, rng: np.random.Generator) -> Change:
     """An end of the part turned away, more the further out."""
-    middle = site.points.mean(axis=0)
-    along = site.points[site.seed] - middle
-    along = np.asarray(along / (np.linalg.norm(along) + 1e-9), np.float32)
-    sideways, across, _ = axes_about(along)
-    turn = rng.uniform(0, 2 * np.pi)
-    push = np.float32(np.cos(turn)) * sideways + np.float32(np.sin(turn)) * across
-    reach = (site.points - site.points[site.seed]) @ along
-    index = np.flatnonzero(reach > -site.size)
-    offset = site.points[index] - site.points[site.seed]
-    beside = np.linalg.norm(offset - (offset @ along)[:, None] * along, axis=1)
-    index = index[beside < 1.3 * site.size]
+    along, tip = _slimmest_end(site, rng)
+    offset = site.points - tip
+    depth = offset @ along
+    beside = np.sqrt(np.clip(np.einsum("ij,ij->i", offset, offset) - depth * depth, 0, None))
+    wide = np.float32(site.size * rng.uniform(0.8, 1.6))
+    index = np.flatnonzero((depth > -site.size) & (beside < wide))
+    push = _thin_way(site.points[index], along, rng)
     lift = np.float32(1.5 * site.amplitude)
 
     def move(points: Float32) -> Float32:
-        offset = points - site.points[site.seed]
+        offset = points - tip
         t = offset @ along
-        beside = np.linalg.norm(offset - t[:, None] * along, axis=1)
-        bow = np.clip(1 + t / np.float32(site.size), 0, 1.5) ** 2
-        bow *= profile(np.asarray(beside / np.float32(1.3 * site.size), np.float32), 0.7)
+        beside = np.sqrt(np.clip(np.einsum("ij,ij->i", offset, offset) - t * t, 0, None))
+        bow = np.clip(1 + t / np.float32(site.size), 0, 1.2) ** 2
+        bow *= profile(np.asarray(beside / wide, np.float32), 0.4)
         return np.asarray(points + (lift * bow)[:, None] * push, np.float32)
 
     return _change(site, index, move)
+
+
+def _slimmest_end(site: Site, rng: np.random.Generator) -> tuple[Float32, Float32]:
+    """Of some random directions, the one in which the part ends slimmest; and that end."""
+    some = site.points[:: max(1, len(site.points) // 1500)]
+    ways = rng.normal(size=(6, 3)).astype(np.float32)
+    ways /= np.linalg.norm(ways, axis=1, keepdims=True)
+    height = some @ ways.T
+    best, slimmest = 0, np.inf
+    for i in range(len(ways)):
+        end = some[height[:, i] > height[:, i].max() - site.size]
+        wide = float(np.linalg.norm(end.std(axis=0)))
+        if wide < slimmest:
+            best, slimmest = i, wide
+    return ways[best], some[np.argmax(height[:, best])]
+
+
+def _thin_way(points: Float32, along: Float32, rng: np.random.Generator) -> Float32:
+    """Across an end, mostly the way in which it is thin; to either side."""
+    sideways, across, _ = axes_about(along)
+    turn = rng.uniform(0, 2 * np.pi)
+    if rng.random() < 0.7 and len(points) > 3:
+        spread = np.cov((points @ np.stack([sideways, across]).T).T)
+        thin = np.linalg.eigh(spread)[1][:, 0] * (1 if rng.random() < 0.5 else -1)
+        turn = float(np.arctan2(thin[1], thin[0]))
+    return np.float32(np.cos(turn)) * sideways + np.float32(np.sin(turn)) * across
 
 
 DEFECTS: dict[str, Defect] = {
@@ -287,5 +318,5 @@ DEFECTS: dict[str, Defect] = {
     "flat": flat,
 }
 
-PROTRUDING = frozenset({"break", "bend", "flat"})
-"""Kinds that need a place that stands out: an edge, a tip, a convex face."""
+PROTRUDING = frozenset({"break", "flat"})
+"""Kinds that need a place that stands out: an edge, a corner, a convex face."""

@@ -80,7 +80,7 @@ class _View:
     one_sided: bool
 
 
-def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:  # noqa: B008
+def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:
     """One scan of the shape, deterministic per seed. Raises UnusableShape."""
     part, surface, sensor, defect = np.random.default_rng(seed).spawn(4)
     view = _view(shape.triangles, settings, part, surface)
@@ -91,7 +91,7 @@ def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synt
     return _scan(shape, view, made, sensor)
 
 
-def good_twin(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:  # noqa: B008
+def good_twin(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:
     """The scan of the same seed without its defect: same pose, viewpoint, points and noise."""
     return synthesize(shape, seed, replace(settings, kinds=(GOOD,)))
 
@@ -153,7 +153,7 @@ def _defect(view: _View, kind: str, settings: Settings, rng: np.random.Generator
         change = DEFECTS[kind](site, rng)
         labelled = int((change.defective & (change.area > 0.05)).sum()) + len(change.added)
         if 12 <= labelled < 0.4 * len(view.points):
-            return _Made(change, kind, size, amplitude)
+            return _Made(change, kind, size, float(np.abs(change.deviation).max()))
     return None
 
 
@@ -162,9 +162,6 @@ def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
     if kind not in PROTRUDING:
         return int(rng.integers(len(site.points)))
     tries = rng.integers(len(site.points), size=6)
-    if kind == "bend":
-        far = np.linalg.norm(site.points[tries] - site.points.mean(axis=0), axis=1)
-        return int(tries[np.argmax(far)])
     standing = [
         np.linalg.norm(
             site.points[i] - site.points[replace(site, seed=int(i)).ball(site.radius)].mean(axis=0)
@@ -174,91 +171,107 @@ def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
     return int(tries[int(np.argmax(standing))])
 
 
+@dataclass(frozen=True, eq=False)
+class _Cloud:
+    """Candidates for the scan's points, a row each, with all that chance decides about them.
+
+    density: relative number of points the sensor returns there. draw, order: uniform, which are
+    taken and in which order. shake: noise along the ray.
+    """
+
+    points: Float32
+    rays: Float32
+    density: Float32
+    away: Float32
+    labels: Bool
+    origin: Int64
+    draw: Float32
+    order: Float32
+    shake: Float32
+
+
 def _scan(shape: Shape, view: _View, made: _Made | None, rng: np.random.Generator) -> Synthesized:
-    total = len(view.points)
-    draw = rng.random(total, dtype=np.float32) + np.float32(1e-9)
-    order = rng.random(total, dtype=np.float32)
-    shake = rng.standard_normal(total, dtype=np.float32) * np.float32(view.sensor.noise)
-    stray = rng.random(total) < view.sensor.outliers
-    shake[stray] += np.float32(0.03) * rng.standard_normal(int(stray.sum()), dtype=np.float32)
-    points, normals, rays = view.points, view.normals, view.rays
-    away = np.zeros(total, np.float32)
-    labels = np.zeros(total, dtype=bool)
-    origin = np.arange(total)
-    density = returned_density(points, normals, rays, view.sensor, np.ones(total, np.float32))
+    cloud = _cloud(view, rng)
     if made is not None:
-        change, index = made.change, made.change.index
-        points, away, labels = points.copy(), away.copy(), labels.copy()
-        points[index] = change.points
-        away[index], labels[index] = change.deviation, change.defective
-        density[index] = returned_density(
-            change.points, change.normals, rays[index], view.sensor, change.area
-        )
-        extra = len(change.added)
-        if extra:
-            toward = _nearest_rays(view, change)
-            facing = np.einsum("ij,ij->i", toward, change.added_normals) > 0
-            added_density = facing * returned_density(
-                change.added, change.added_normals, toward, view.sensor, np.ones(extra, np.float32)
-            )
-            points = np.concatenate([points, change.added])
-            rays = np.concatenate([rays, toward])
-            away = np.concatenate([away, change.added_deviation])
-            labels = np.concatenate([labels, np.ones(extra, dtype=bool)])
-            origin = np.concatenate([origin, np.full(extra, -1)])
-            density = np.concatenate([density, added_density])
-            draw = np.concatenate([draw, rng.random(extra, dtype=np.float32)])
-            order = np.concatenate([order, rng.random(extra, dtype=np.float32)])
-            more = rng.standard_normal(extra, dtype=np.float32) * np.float32(view.sensor.noise)
-            shake = np.concatenate([shake, more])
-    chosen = _draw(draw, density, view.count)
-    chosen = chosen[np.argsort(order[chosen])]
-    return _finish(
-        shape,
-        view,
-        made,
-        points[chosen] + shake[chosen, None] * rays[chosen],
-        labels[chosen],
-        away[chosen],
-        origin[chosen],
-    )
-
-
-def _draw(draw: Float32, density: Float32, count: int) -> Int64:
-    """`count` points, each with a chance in proportion to its density."""
-    with np.errstate(divide="ignore"):
-        key = draw / density
-    there = int((density > 0).sum())
-    if there <= count:
-        return np.flatnonzero(density > 0)
-    return np.argpartition(key, count)[:count]
-
-
-def _nearest_rays(view: _View, change: Change) -> Float32:
-    """Rays for new surface: those of the defect's middle."""
-    ray = view.rays[change.index].mean(axis=0)
-    ray /= np.linalg.norm(ray) + 1e-9
-    return np.broadcast_to(ray.astype(np.float32), change.added.shape).copy()
-
-
-def _finish(
-    shape: Shape,
-    view: _View,
-    made: _Made | None,
-    points: Float32,
-    labels: Bool,
-    away: Float32,
-    origin: Int64,
-) -> Synthesized:
+        cloud = _changed(cloud, view, made.change, rng)
+    chosen = _drawn(cloud, view.count)
+    measured = cloud.points[chosen] + cloud.shake[chosen, None] * cloud.rays[chosen]
     triangles = shape.triangles
-    scaled: Float64 = points.astype(np.float64) * triangles.diagonal + triangles.center
+    points: Float64 = measured.astype(np.float64) * triangles.diagonal + triangles.center
     return Synthesized(
-        scan=Scan(points=scaled, labels=labels),
+        scan=Scan(points=points, labels=cloud.labels[chosen]),
         kind=GOOD if made is None else made.kind,
         size=0.0 if made is None else made.size,
         amplitude=0.0 if made is None else made.amplitude,
         sided="one" if view.one_sided else "full",
-        displacement=(away * np.float32(triangles.diagonal)).astype(np.float32),
-        origin=origin.astype(np.int64),
+        displacement=(cloud.away[chosen] * np.float32(triangles.diagonal)).astype(np.float32),
+        origin=cloud.origin[chosen],
         noise=view.sensor.noise,
     )
+
+
+def _cloud(view: _View, rng: np.random.Generator) -> _Cloud:
+    """The good part's candidates; the same for both twins."""
+    total = len(view.points)
+    stretch = np.ones(total, np.float32)
+    return _Cloud(
+        points=view.points,
+        rays=view.rays,
+        density=returned_density(view.points, view.normals, view.rays, view.sensor, stretch),
+        away=np.zeros(total, np.float32),
+        labels=np.zeros(total, dtype=bool),
+        origin=np.arange(total),
+        **_chances(total, view.sensor, rng),
+    )
+
+
+def _chances(total: int, sensor: Sensor, rng: np.random.Generator) -> dict[str, Float32]:
+    draw = rng.random(total, dtype=np.float32)
+    order = rng.random(total, dtype=np.float32)
+    shake = rng.standard_normal(total, dtype=np.float32) * np.float32(sensor.noise)
+    stray = np.flatnonzero(rng.random(total) < sensor.outliers)
+    shake[stray] += np.float32(0.03) * rng.standard_normal(len(stray), dtype=np.float32)
+    return {"draw": draw + np.float32(1e-9), "order": order, "shake": shake}
+
+
+def _changed(cloud: _Cloud, view: _View, change: Change, rng: np.random.Generator) -> _Cloud:
+    """The candidates with a defect: moved, gone, come, and hidden by it."""
+    index, sensor = change.index, view.sensor
+    points, away, labels = cloud.points.copy(), cloud.away.copy(), cloud.labels.copy()
+    density = cloud.density.copy()
+    points[index] = change.points
+    away[index], labels[index] = change.deviation, change.defective
+    rays = np.concatenate([view.rays[index], np.zeros_like(change.added)])
+    local = np.concatenate([change.points, change.added])
+    normals = np.concatenate([change.normals, change.added_normals])
+    area = np.concatenate([change.area, np.ones(len(change.added), np.float32)])
+    if view.one_sided or len(change.added):
+        solid = np.flatnonzero(area > 0.05)
+        cell = PIXEL_SPACINGS * view.spacing
+        sight = look(local[solid], normals[solid], sensor, cell, facing=True)
+        rays[solid[sight.index]] = sight.ray
+        hidden = np.ones(len(area), dtype=bool)
+        hidden[solid[sight.index]] = False
+        area = np.where(hidden, 0, area).astype(np.float32)
+    returned = returned_density(local, normals, rays, sensor, area)
+    density[index] = returned[: len(index)]
+    extra = len(change.added)
+    chances = _chances(extra, sensor, rng)
+    return _Cloud(
+        points=np.concatenate([points, change.added]),
+        rays=np.concatenate([cloud.rays, rays[len(index) :]]),
+        density=np.concatenate([density, returned[len(index) :]]),
+        away=np.concatenate([away, change.added_deviation]),
+        labels=np.concatenate([labels, np.ones(extra, dtype=bool)]),
+        origin=np.concatenate([cloud.origin, np.full(extra, -1)]),
+        **{name: np.concatenate([getattr(cloud, name), chances[name]]) for name in chances},
+    )
+
+
+def _drawn(cloud: _Cloud, count: int) -> Int64:
+    """`count` candidates in random order, each with a chance in proportion to its density."""
+    there = np.flatnonzero(cloud.density > 0)
+    if len(there) > count:
+        key = cloud.draw[there] / cloud.density[there]
+        there = there[np.argpartition(key, count)[:count]]
+    return there[np.argsort(cloud.order[there])]

@@ -1,4 +1,4 @@
-"""The neighbourhood of a defect: the same side of the wall, an irregular footprint, smooth kernels."""
+"""The neighbourhood of a defect: one side of the wall, an irregular footprint, kernels."""
 
 from __future__ import annotations
 
@@ -118,6 +118,38 @@ class Footprint:
         across = np.sqrt(u * u + v * v + 0.4 * w * w)
         return np.asarray(across / self.outline(np.arctan2(v, u)), dtype=np.float32)
 
+    def across(self, points: Float32) -> Float32:
+        """As `reach`, whatever the depth."""
+        u, v, _ = self.local(points).T
+        return np.asarray(np.hypot(u, v) / self.outline(np.arctan2(v, u)), dtype=np.float32)
+
+    def walls(
+        self, points: Float32, depth: float, spacing: float, rng: np.random.Generator
+    ) -> tuple[Float32, Float32, Float32]:
+        """Points down from the outline, `spacing` apart; their normals and signed depths.
+
+        points: the surface that the walls hang from.
+        """
+        band = np.flatnonzero(np.abs(self.across(points) - 1) < 0.35)
+        angle = np.linspace(-np.pi, np.pi, 257, dtype=np.float32)
+        radius = self.outline(angle)
+        ring = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
+        arc = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(ring, axis=0), axis=1))])
+        count = int(arc[-1] * depth / spacing**2) if len(band) > 7 else 0
+        at = np.interp(rng.uniform(0, arc[-1], count), arc, angle).astype(np.float32)
+        local = self.local(points[band])
+        around = np.arctan2(local[:, 1], local[:, 0])
+        order = np.argsort(around)
+        top = np.zeros(0)
+        if count:
+            top = np.interp(at, around[order], local[order, 2], period=2 * np.pi)
+        down = rng.uniform(0, depth, count)
+        out = self.outline(at)
+        flat = np.stack([out * np.cos(at), out * np.sin(at), top - down], axis=1)
+        inward = np.stack([-np.cos(at), -np.sin(at), np.zeros_like(at)], axis=1)
+        wall = self.origin + flat.astype(np.float32) @ self.frame
+        return wall, inward @ self.frame, -down.astype(np.float32)
+
 
 def profile(reach: Float32, sharpness: float) -> Float32:
     """A smooth, compact hill of height 1: rounded at sharpness 0, a plateau with walls near 1."""
@@ -156,7 +188,9 @@ def deform(
     move: (N, 3) to (N, 3). step: length of the differences.
     """
     moved = move(points)
-    side = np.where(np.abs(normals[:, :1]) < 0.7, np.float32([1, 0, 0]), np.float32([0, 1, 0]))
+    side = np.where(
+        np.abs(normals[:, :1]) < 0.7, np.eye(3, dtype=np.float32)[0], np.eye(3, dtype=np.float32)[1]
+    )
     first = np.cross(normals, side)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
     second = np.cross(normals, first)

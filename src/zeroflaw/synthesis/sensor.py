@@ -95,8 +95,8 @@ def visible(points: Float32, normals: Float32, eye: Float32, cell: float) -> Boo
     local = points @ frame
     depth = local[:, 2] + np.float32(np.linalg.norm(eye))
     image = local[:, :2] * (np.float32(np.linalg.norm(eye) / cell) / depth)[:, None]
-    image -= image.min(axis=0)
-    column, row = image.astype(np.int32).T
+    grid = np.floor(image).astype(np.int32)
+    column, row = (grid - grid.min(axis=0)).T
     pixel = row * (column.max() + 1) + column
     order = np.argsort(-depth)
     front = np.zeros(int(pixel.max()) + 1, dtype=np.int64)
@@ -107,18 +107,23 @@ def visible(points: Float32, normals: Float32, eye: Float32, cell: float) -> Boo
     ahead = nearest[behind]
     off = np.einsum("ij,ij->i", points[behind] - points[ahead], normals[ahead])
     hidden[behind[np.abs(off) < 0.3 * cell]] = False
-    return ~hidden
+    return np.asarray(~hidden)
 
 
-def look(points: Float32, normals: Float32, sensor: Sensor, cell: float) -> Sight:
-    """What the sensor sees of a cloud that samples all surfaces, from any of its viewpoints."""
+def look(
+    points: Float32, normals: Float32, sensor: Sensor, cell: float, *, facing: bool = False
+) -> Sight:
+    """What the sensor sees of a cloud that samples all surfaces, from any of its viewpoints.
+
+    facing: the normals point outwards, and what turns its back is not seen.
+    """
     seen = np.zeros(len(points), dtype=bool)
     rays = np.zeros_like(points)
     for eye in sensor.eyes:
         ray = eye - points
         ray /= np.sqrt(np.einsum("ij,ij->i", ray, ray))[:, None]
-        steep = np.abs(np.einsum("ij,ij->i", ray, normals))
-        fresh = (steep > sensor.steepest) & ~seen
+        slope = np.einsum("ij,ij->i", ray, normals)
+        fresh = ((slope if facing else np.abs(slope)) > sensor.steepest) & ~seen
         fresh &= visible(points, normals, eye, cell)
         rays[fresh] = ray[fresh]
         seen |= fresh

@@ -1,4 +1,4 @@
-"""Part geometries to synthesise scans from: triangle meshes with a name, a category and a source."""
+"""Part geometries to synthesise scans from: meshes with a name, a category and a source."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Int32 = NDArray[np.int32]
 MESH_SUFFIXES = (".stl", ".obj", ".off", ".glb", ".gltf", ".ply", ".3mf")
 
 
-class UnusableShape(ZeroflawError):
+class UnusableShape(ZeroflawError):  # noqa: N818
     """A mesh from which no scan can be made: no area, too flat, or nearly nothing to be seen."""
 
 
