@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
-from zeroflaw.encoders.pointbert import PointBERT
+from torch import nn
 
-ENCODERS: dict[str, type] = {"pointbert": PointBERT}
+from zeroflaw.encoders.pointbert import PointBERT
+from zeroflaw.encoders.text import TextTower
+
+ENCODERS: dict[str, type[nn.Module]] = {"pointbert": PointBERT, "text": TextTower}

@@ -7,12 +7,14 @@ those of the published ULIP-2 checkpoint.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zeroflaw.encoders.entries import load_entries, read_entries
 from zeroflaw.geometry.neighbors import knn_batch
 from zeroflaw.geometry.sample import farthest_point_sample_batch
 
@@ -167,7 +169,7 @@ class PatchEncoder(nn.Module):
         """patches: (B, G, M, C). Returns (B, G, out)."""
         flat = patches.flatten(0, 1)
         at_once = len(flat) if self.training else PATCHES_AT_ONCE
-        parts = [self._encode(part) for part in flat.split(at_once)]
+        parts = [self._encode(part) for part in torch.split(flat, at_once)]
         return torch.cat(parts).view(*patches.shape[:2], -1)
 
     def _encode(self, patches: Tensor) -> Tensor:
@@ -254,3 +256,23 @@ class PointBERT(nn.Module):
             embedding = torch.cat([cls, tokens.amax(dim=1)], dim=-1) @ self.pc_projection
         layers = tuple(outputs[number - 1] for number in self.config.layers)
         return PointFeatures(layers, cls, tokens, embedding)
+
+
+def load_pointbert(path: Path, config: PointBERTConfig | None = None) -> PointBERT:
+    """Return ULIP-2's frozen point encoder from its published file.
+
+    path: a torch file with `state_dict`, or safetensors; names `point_encoder.*` and
+    `pc_projection`, with or without `module.` in front. The image and text towers and the
+    temperature that ULIP-2 trains with are not read. Raises ZeroflawError that names every
+    entry that is missing or unexpected.
+    """
+    found = read_entries(path)
+    passed = ("open_clip_model.", "logit_scale")
+    entries = {
+        name.removeprefix("point_encoder."): tensor
+        for name, tensor in found.items()
+        if not name.startswith(passed)
+    }
+    encoder = PointBERT(config)
+    load_entries(encoder, entries, path)
+    return encoder.eval().requires_grad_(False)

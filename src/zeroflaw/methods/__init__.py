@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from zeroflaw.methods.base import Method
+from zeroflaw.methods.btp import BTP
 
-METHODS: dict[str, type[Method]] = {}
+METHODS: dict[str, type[Method]] = {"btp": BTP}

@@ -66,4 +66,6 @@ class MGFEM(nn.Module):
         all patches.
         """
         last: Any = self.fusion_proj[2]
-        return self.hidden(layers, geometric, cls) @ (text @ last.weight).T + text @ last.bias
+        weight: Tensor = text @ last.weight
+        shift: Tensor = text @ last.bias
+        return self.hidden(layers, geometric, cls) @ weight.T + shift

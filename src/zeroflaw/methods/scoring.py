@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from zeroflaw.geometry.neighbors import interpolate, knn_batch
 from zeroflaw.types import Float64
 
 TEMPERATURE = 0.07
+Interpolation = Literal["inverse_distance", "nearest"]
+Rule = Literal["top", "max"]
 
 
 def global_logit(embedding: Tensor, text: Tensor, temperature: float = TEMPERATURE) -> Tensor:
@@ -48,7 +52,7 @@ def _fill(values: Tensor, known: Tensor, points: Tensor) -> Tensor:
 
 
 def combine_object(
-    whole: Tensor, patch: Tensor, alpha: float = 0.5, rule: str = "top", share: float = 0.2
+    whole: Tensor, patch: Tensor, alpha: float = 0.5, rule: Rule = "top", share: float = 0.2
 ) -> Tensor:
     """Return α · whole + (1 − α) · patches.
 
@@ -67,7 +71,7 @@ def combine_object(
 
 
 def to_full_resolution(
-    known: Float64, values: Tensor, queries: Float64, mode: str = "inverse_distance"
+    known: Float64, values: Tensor, queries: Float64, mode: Interpolation = "inverse_distance"
 ) -> Tensor:
     """Return a value for every query point from the scored points. Returns (N,) float32.
 

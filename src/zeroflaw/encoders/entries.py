@@ -1,0 +1,106 @@
+"""Entries of weight files: read them without running code, load them without leaving one out."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from zeroflaw.types import ZeroflawError
+
+
+def plain_data() -> list[Any]:
+    """Return the types beside tensors that training scripts keep: plain data, no code."""
+    scalar = np.float64(0).__reduce__()[0]
+    numbers = [type(np.dtype(kind)) for kind in ("f8", "f4", "i8")]
+    names = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    return [argparse.Namespace, np.dtype, *numbers, *((scalar, name) for name in names)]
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return what a torch file holds, its tensors mapped from disk until they are used.
+
+    Only tensors and plain data are read. Raises ZeroflawError for a file that is missing, damaged
+    or holds anything else.
+    """
+    if not path.is_file():
+        raise ZeroflawError(f"{path}: there is no such file; check the path of the weights")
+    try:
+        with torch.serialization.safe_globals(plain_data()):
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises many kinds for damaged and for unsafe files
+        reason = " ".join(str(error).split())[:160]
+        raise ZeroflawError(
+            f"{path}: not a torch file of tensors only ({reason}); "
+            "download it again from its publisher"
+        ) from error
+    if not isinstance(content, dict):
+        raise ZeroflawError(f"{path}: holds {type(content).__name__}, expected named entries")
+    return content
+
+
+def read_entries(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, Tensor]:
+    """Return the named tensors of a safetensors or torch file whose names start with a prefix.
+
+    A dictionary under `state_dict` is taken if there is one, and `module.` in front of the names
+    is dropped. Of a safetensors file only the asked entries are read.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _read_safetensors(path, prefixes)
+    content = read_checkpoint(path)
+    entries = content.get("state_dict", content)
+    return {
+        name: tensor
+        for name, tensor in without_module(entries).items()
+        if isinstance(tensor, Tensor) and name.startswith(prefixes)
+    }
+
+
+def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ZeroflawError(f"{path}: there is no such file; check the path of the weights")
+    try:
+        with safe_open(path, framework="pt") as file:
+            names = {name.removeprefix("module."): name for name in file.keys()}  # noqa: SIM118
+            wanted = {name for name in names if name.startswith(prefixes)}
+            return {name: file.get_tensor(names[name]) for name in sorted(wanted)}
+    except SafetensorError as error:
+        raise ZeroflawError(
+            f"{path}: not a whole safetensors file ({error}); download it again"
+        ) from error
+
+
+def without_module(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries without the `module.` that data-parallel training puts in front."""
+    return {name.removeprefix("module."): value for name, value in entries.items()}
+
+
+def load_entries(
+    module: nn.Module, entries: Mapping[str, Tensor], source: str | Path, prefix: str = ""
+) -> None:
+    """Load entries into a module, all of them and nothing else.
+
+    prefix: what the published names carry in front of the module's own, for the messages. Raises
+    ZeroflawError that names every missing, unexpected or differently shaped entry.
+    """
+    expected = module.state_dict()
+    problems = []
+    if missing := sorted(set(expected) - set(entries)):
+        problems.append("missing " + ", ".join(prefix + name for name in missing))
+    if unexpected := sorted(set(entries) - set(expected)):
+        problems.append("unexpected " + ", ".join(prefix + name for name in unexpected))
+    for name in sorted(set(expected) & set(entries)):
+        ours, theirs = tuple(expected[name].shape), tuple(entries[name].shape)
+        if ours != theirs:
+            problems.append(f"{prefix}{name} has shape {theirs}, expected {ours}")
+    if problems:
+        raise ZeroflawError(f"{source}: entries do not fit: {'; '.join(problems)}")
+    values = {name: tensor.to(expected[name].dtype) for name, tensor in entries.items()}
+    module.load_state_dict(values, strict=True)

@@ -1,0 +1,177 @@
+"""CLIP's causal text tower, as OpenCLIP and OpenAI publish it.
+
+Needed for training and for new prompts only: a trained detector stores its text embeddings.
+Source: Radford et al., "Learning transferable visual models from natural language" (2021). Entry
+names are those of the published checkpoints.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zeroflaw.encoders.entries import load_entries, read_entries
+from zeroflaw.types import ZeroflawError
+
+HEAD_WIDTH = 64  # of every published CLIP text tower
+TEXT_ENTRIES = ("token_embedding.", "positional_embedding", "transformer.", "ln_final.")
+PREFIXES = ("", "text.", "open_clip_model.", "open_clip_model.text.")
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Sizes of a text tower; the defaults are OpenCLIP ViT-bigG-14's.
+
+    activation: "gelu" (OpenCLIP) or "quick_gelu" (OpenAI's weights).
+    """
+
+    width: int = 1280
+    depth: int = 32
+    heads: int = 20
+    context_length: int = 77
+    vocabulary: int = 49408
+    projection: int = 1280
+    activation: str = "gelu"
+
+
+class CausalAttention(nn.Module):
+    """Self-attention in which a token sees itself and the tokens before it."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (P, T, C). Returns the same shape."""
+        count, length, width = x.shape
+        qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        parts = qkv.view(count, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
+        return out
+
+
+class ResidualBlock(nn.Module):
+    """One pre-norm block of the text tower."""
+
+    def __init__(self, width: int, heads: int, activation: str) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(width)
+        self.attn = CausalAttention(width, heads)
+        self.ln_2 = nn.LayerNorm(width)
+        self.mlp = nn.ModuleDict(
+            {"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)}
+        )
+        self.activation = activation
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x: (P, T, C). Returns the same shape."""
+        x = x + self.attn(self.ln_1(x))
+        hidden = self.mlp["c_fc"](self.ln_2(x))
+        if self.activation == "gelu":
+            hidden = functional.gelu(hidden)
+        else:
+            hidden = hidden * torch.sigmoid(1.702 * hidden)
+        out: Tensor = x + self.mlp["c_proj"](hidden)
+        return out
+
+
+class TextTower(nn.Module):
+    """Tokens, or learned vectors in their place, to embeddings in the shared space."""
+
+    def __init__(self, config: TextConfig | None = None) -> None:
+        super().__init__()
+        config = TextConfig() if config is None else config
+        if config.activation not in ("gelu", "quick_gelu"):
+            raise ZeroflawError(f'activation {config.activation!r}; use "gelu" or "quick_gelu"')
+        self.config = config
+        width = config.width
+        self.token_embedding = nn.Embedding(config.vocabulary, width)
+        self.positional_embedding = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
+        blocks = [
+            ResidualBlock(width, config.heads, config.activation) for _ in range(config.depth)
+        ]
+        self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(blocks)})
+        self.ln_final = nn.LayerNorm(width)
+        self.text_projection = nn.Parameter(torch.randn(width, config.projection) * width**-0.5)
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """tokens: (P, T) int64. Returns (P, T, width), the positions not yet added."""
+        out: Tensor = self.token_embedding(tokens)
+        return out
+
+    def forward(self, embedded: Tensor, end: Tensor) -> Tensor:
+        """Return the embedding of each prompt, (P, projection), not normalised.
+
+        embedded: (P, T, width), T up to the context length; gradients flow to it. end: (P,) int64,
+        where each prompt's end token stands; what lies behind it has no influence.
+        """
+        length = embedded.shape[1]
+        if length > self.config.context_length:
+            raise ZeroflawError(
+                f"a prompt has {length} tokens; the text tower takes {self.config.context_length}"
+            )
+        x = embedded + self.positional_embedding[:length]
+        blocks = self.transformer["resblocks"]
+        assert isinstance(blocks, nn.ModuleList)
+        for block in blocks:
+            x = block(x)
+        last: Tensor = self.ln_final(x[torch.arange(len(x), device=x.device), end])
+        return last @ self.text_projection
+
+    def encode(self, tokens: Tensor) -> Tensor:
+        """tokens: (P, T) int64, the end token the highest number. Returns (P, projection)."""
+        end = tokens.argmax(dim=1)
+        return self.forward(self.embed(tokens[:, : int(end.max()) + 1]), end)
+
+
+def text_config(entries: Mapping[str, Tensor], activation: str = "gelu") -> TextConfig:
+    """Return the sizes of a text tower from its entries' shapes; heads are 64 wide."""
+    vocabulary, width = entries["token_embedding.weight"].shape
+    numbers = [re.match(r"transformer\.resblocks\.(\d+)\.", name) for name in entries]
+    depth = 1 + max((int(found[1]) for found in numbers if found), default=-1)
+    return TextConfig(
+        width=width,
+        depth=depth,
+        heads=max(1, width // HEAD_WIDTH),
+        context_length=entries["positional_embedding"].shape[0],
+        vocabulary=vocabulary,
+        projection=entries["text_projection"].shape[1],
+        activation=activation,
+    )
+
+
+def load_text_tower(path: Path, activation: str = "gelu") -> TextTower:
+    """Return the frozen text tower of a CLIP checkpoint; its image tower is never read.
+
+    path: safetensors, or a torch file. Names may carry `module.`, `text.` or `open_clip_model.`
+    in front. activation: "gelu" for OpenCLIP's weights, "quick_gelu" for OpenAI's. Raises
+    ZeroflawError that names what is missing.
+    """
+    wanted = (*TEXT_ENTRIES, "text_projection")
+    found = read_entries(path, tuple(front + name for front in PREFIXES for name in wanted))
+    front = next((f for f in PREFIXES if f + "token_embedding.weight" in found), None)
+    if front is None:
+        raise ZeroflawError(
+            f"{path}: no text tower in it (entry token_embedding.weight); "
+            "give a CLIP checkpoint such as OpenCLIP ViT-bigG-14"
+        )
+    entries = {n.removeprefix(front): t for n, t in found.items() if n.startswith(front)}
+    for name in ("positional_embedding", "text_projection"):
+        if name not in entries:
+            raise ZeroflawError(f"{path}: entries do not fit: missing {front}{name}")
+    with torch.device("meta"):
+        tower = TextTower(text_config(entries, activation))
+    tower.to_empty(device="cpu")
+    load_entries(tower, entries, path, prefix=front)
+    return tower.eval().requires_grad_(False)

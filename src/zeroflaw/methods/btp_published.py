@@ -1,0 +1,63 @@
+"""BTP from published files: ready to train, or with the heads that the release's code trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import Tensor
+
+from zeroflaw.encoders.entries import load_entries, read_checkpoint, without_module
+from zeroflaw.encoders.pointbert import load_pointbert
+from zeroflaw.encoders.text import load_text_tower
+from zeroflaw.encoders.weights import path_of
+from zeroflaw.methods.btp import BTP, BTPConfig
+from zeroflaw.types import ZeroflawError
+
+POINT_ENCODER, TEXT_TOWER = "ulip2-pointbert", "clip-bigg"
+HEADS = ("patch_geo_encoder", "patch_feature_embedder")
+PROMPTS = ("ctx", "token_prefix_pos", "token_suffix_pos", "token_prefix_neg", "token_suffix_neg")
+BESIDE = {"prompt_learner", "epoch", "loss"}
+
+
+def published_btp(
+    config: BTPConfig | None = None,
+    point_encoder: Path | None = None,
+    text_tower: Path | None = None,
+) -> BTP:
+    """Return BTP ready to train: ULIP-2's point encoder, OpenCLIP's text tower, new heads.
+
+    point_encoder, text_tower: files; by default those in the cache of weights. Raises
+    ZeroflawError that says how to get a missing file, or names the entries that do not fit.
+    """
+    method = BTP(config)
+    encoder = load_pointbert(point_encoder or path_of(POINT_ENCODER), method.encoder.config)
+    method.encoder.load_state_dict(encoder.state_dict())
+    method.learn_prompts(load_text_tower(text_tower or path_of(TEXT_TOWER)))
+    return method
+
+
+def load_released_heads(method: BTP, path: Path) -> None:
+    """Load GFCM and MGFEM from a file that the release's training wrote.
+
+    Its prompts are checked but not used: their context received no gradient there. Raises
+    ZeroflawError that names every missing or unexpected entry.
+    """
+    content = read_checkpoint(path)
+    expected = {*HEADS, *BESIDE}
+    problems = []
+    if missing := sorted({*HEADS, "prompt_learner"} - set(content)):
+        problems.append("missing " + ", ".join(missing))
+    if unexpected := sorted(set(content) - expected):
+        problems.append("unexpected " + ", ".join(unexpected))
+    if not problems:
+        found = set(without_module(content["prompt_learner"]))
+        wanted = set(PROMPTS)
+        for word, names in (("missing", wanted - found), ("unexpected", found - wanted)):
+            if names:
+                listed = ", ".join(f"prompt_learner.{name}" for name in sorted(names))
+                problems.append(f"{word} {listed}")
+    if problems:
+        raise ZeroflawError(f"{path}: entries do not fit: {'; '.join(problems)}")
+    for name in HEADS:
+        entries: dict[str, Tensor] = without_module(content[name])
+        load_entries(method.get_submodule(name), entries, path, prefix=f"{name}.")
