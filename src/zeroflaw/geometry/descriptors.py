@@ -12,7 +12,10 @@ from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.eigen import smallest_eigenvectors
+from zeroflaw.geometry.fpfh import fpfh
 from zeroflaw.types import Float32, Float64, ScanError
+
+__all__ = ["fpfh", "normals", "principal_normals", "spacing"]
 
 _BLOCK = 8192  # points handled by one thread at a time
 _SAMPLE = 20_000  # points that the median spacing is taken from

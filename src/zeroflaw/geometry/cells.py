@@ -1,0 +1,66 @@
+"""Points within reach of one another, found through cells where they lie too dense for pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from zeroflaw.types import Float64, Int64
+
+_NEAREST = 6
+
+
+def linked_cells(points: Float64, reach: float) -> Int64:
+    """A component's number for each point, any two points within reach being linked.
+
+    points: (N, 3); reach: in their unit, more than zero. Returns (N,). All points of a cell whose
+    diagonal is the reach are linked, so cells are the nodes; memory stays proportional to N however
+    dense the points lie.
+    """
+    place = np.floor((points - points.min(axis=0)) / (reach / np.sqrt(3.0) * (1.0 - 1e-9)))
+    cell, first = _numbered(place)
+    cells = place[first]
+    tree = cKDTree(points)
+    ranks = np.arange(2, min(_NEAREST + 1, len(points)) + 1)
+    _, index = tree.query(points, ranks, distance_upper_bound=reach, workers=-1)
+    start, rank = np.nonzero(index < len(points))
+    links = np.stack([cell[start], cell[index[start, rank]]], axis=1)
+    component = _joined(links, len(cells))
+    near = cKDTree(cells).query_pairs(2.0, p=np.inf, output_type="ndarray")
+    near = near[component[near[:, 0]] != component[near[:, 1]]]
+    if len(near) == 0:
+        return component[cell]
+    order = np.argsort(cell, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(cell, minlength=len(cells)))[:-1])
+    touching = [
+        pair for pair in near if _within(points[members[pair[0]]], points[members[pair[1]]], reach)
+    ]
+    return _joined(np.concatenate([links, np.array(touching).reshape(-1, 2)]), len(cells))[cell]
+
+
+def _numbered(place: Float64) -> tuple[Int64, Int64]:
+    """Each row's number, equal rows sharing one, and a row of each number. place: (N, 3)."""
+    cell = np.zeros(len(place), dtype=np.int64)
+    first = cell[:1]
+    for axis in place.T:
+        values, rank = np.unique(axis, return_inverse=True)
+        # Numbers stay below N, so that a product of two cannot overflow.
+        _, first, cell = np.unique(
+            cell * len(values) + rank, return_index=True, return_inverse=True
+        )
+    return cell, first
+
+
+def _joined(links: Int64, count: int) -> Int64:
+    """A component's number for each of `count` nodes. links: (L, 2)."""
+    edges = (np.ones(len(links), dtype=np.int32), (links[:, 0], links[:, 1]))
+    component = connected_components(csr_matrix(edges, (count, count)), directed=False)[1]
+    return np.asarray(component, dtype=np.int64)
+
+
+def _within(first: Float64, second: Float64, reach: float) -> bool:
+    """Whether a point of the first lies within reach of a point of the second."""
+    distance, _ = cKDTree(first).query(second, distance_upper_bound=reach * (1.0 + 1e-12))
+    return bool(np.isfinite(distance).any())
