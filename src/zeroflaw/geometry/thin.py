@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 
 from zeroflaw.types import Float64, Int64
 
+AIM = 0.93
+ENOUGH = 0.85
+TRIES = 16
+FINEST = 2.0**-20
+TABLE_CELLS = 1 << 24
+
 
 @dataclass(frozen=True, eq=False)
 class Thinned:
@@ -28,34 +34,121 @@ class Thinned:
 
 
 def thin(points: NDArray[Any], count: int) -> Thinned:
-    """Return at most `count` points that stand for the scan.
+    """Return at most `count` points that stand for the scan, evenly spread over it.
 
-    points: (N, 3), finite.
+    points: (N, 3), finite. The cells' size is chosen so that 0.85 to 1.0 of `count` are occupied;
+    fewer are where no size gives so many: where the points have few distinct places, or nearly
+    all lie within a millionth of the scan's extent. Cells come by their place in the grid; up to
+    `count` points are all kept, by rising x, y and z. Permuting the points permutes nothing but
+    the values of `index`: sums are exact, and ties go by coordinates. Raises ValueError where
+    count is not positive.
     """
-    points = np.asarray(points, dtype=np.float64)
-    low = points.min(axis=0)
-    offset = points - low
-    extent = float(offset.max())
-    if len(points) <= count or extent == 0:
-        index = np.lexsort(points.T[::-1])[: count if extent else 1]
-        return Thinned(index, points[index], np.ones(len(index), dtype=np.int64))
-    small, large = 0.0, extent * 1.001
-    best = np.zeros(len(points), dtype=np.int64)
-    for _ in range(12):
-        middle = (small + large) / 2
-        cell = (offset / middle).astype(np.int64)
-        key = (cell[:, 0] << 42) | (cell[:, 1] << 21) | cell[:, 2]
-        occupied = len(np.unique(key))
-        if occupied > count:
-            small = middle
-        else:
-            large, best = middle, key
-            if occupied > 0.8 * count:
-                break
-    _, inverse, size = np.unique(best, return_inverse=True, return_counts=True)
-    mean = np.stack([np.bincount(inverse, offset[:, axis]) for axis in range(3)], axis=1)
-    mean /= size[:, None]
-    distance = ((offset - mean[inverse]) ** 2).sum(axis=1)
-    order = np.lexsort((offset[:, 2], offset[:, 1], offset[:, 0], distance, inverse))
-    first = order[np.cumsum(size) - size]
-    return Thinned(first.astype(np.int64), mean + low, size.astype(np.int64))
+    exact = np.asarray(points, dtype=np.float64)
+    if exact.ndim != 2 or exact.shape[1] != 3:
+        raise ValueError(f"points have shape {exact.shape}, expected (N, 3)")
+    if count < 1:
+        raise ValueError(f"cannot thin to {count} points; count must be positive")
+    if len(exact) <= count:
+        index = np.lexsort(exact.T[::-1])
+        return Thinned(index, exact[index], np.ones(len(index), dtype=np.int64))
+    columns = np.ascontiguousarray(exact.T)
+    low = columns.min(axis=1)
+    columns -= low[:, None]
+    size = _fitting_size(columns, count)
+    cell, occupied = _compact(*_cells(columns, size))
+    number = np.bincount(cell, minlength=occupied)
+    mean = _exact_means(columns, cell, number, size)
+    return Thinned(_nearest_to_mean(columns, cell, mean), mean.T + low, number)
+
+
+def _fitting_size(columns: Float64, count: int) -> float:
+    """Return the edge length of cells with which nearly `count` of them hold points.
+
+    columns: (3, N), not negative. Steps along the line through the last two tries in a log-log
+    plot, where the number of cells falls by the surface's dimension, within a shrinking bracket.
+    """
+    extent = float(columns.max())
+    if extent == 0:
+        return 1.0
+    small, large = extent * FINEST, extent * 2
+    best, most = large, 1
+    size, dimension = 1.5 * extent / count**0.5, 2.0
+    last: tuple[float, int] | None = None
+    for _ in range(TRIES):
+        occupied = _count_occupied(*_cells(columns, size))
+        if most < occupied <= count:
+            best, most = size, occupied
+        if most >= ENOUGH * count or large <= small * 1.0001:
+            break
+        small, large = (size, large) if occupied > count else (small, size)
+        if last is not None and occupied != last[1]:
+            slope = np.log(last[1] / occupied) / np.log(size / last[0])
+            dimension = float(np.clip(slope, 0.5, 3.0))
+        last = (size, occupied)
+        size *= (occupied / (AIM * count)) ** (1 / dimension)
+        if not small * 1.0001 < size < large / 1.0001:
+            size = (small * large) ** 0.5
+    return best
+
+
+def _cells(columns: Float64, size: float) -> tuple[NDArray[Any], int]:
+    """Return the number of each point's cell, x first, and how many cells the grid has."""
+    shape = [int(column.max() / size) + 1 for column in columns]
+    total = shape[0] * shape[1] * shape[2]
+    dtype = np.int32 if total < 2**31 else np.int64
+    number: NDArray[Any] = np.zeros(columns.shape[1], dtype=dtype)
+    for column, cells in zip(columns, shape, strict=True):
+        number *= cells
+        number += (column / size).astype(dtype)
+    return number, total
+
+
+def _count_occupied(number: NDArray[Any], total: int) -> int:
+    """Return how many cells of the grid hold points."""
+    if total > TABLE_CELLS:
+        return len(np.unique(number))
+    table = np.zeros(total, dtype=np.bool_)
+    table[number] = True
+    return int(np.count_nonzero(table))
+
+
+def _compact(number: NDArray[Any], total: int) -> tuple[Int64, int]:
+    """Return the rank of each point's cell among the occupied ones, and how many those are."""
+    if total > TABLE_CELLS:
+        unique, rank = np.unique(number, return_inverse=True)
+        return rank, len(unique)
+    table = np.zeros(total, dtype=np.bool_)
+    table[number] = True
+    occupied = np.flatnonzero(table)
+    ranks = np.zeros(total, dtype=np.int32)
+    ranks[occupied] = np.arange(len(occupied), dtype=np.int32)
+    return np.take(ranks, number).astype(np.int64), len(occupied)
+
+
+def _exact_means(columns: Float64, cell: Int64, number: Int64, size: float) -> Float64:
+    """Return the (3, K) means of the cells' points, the same bit for bit in any order of points.
+
+    Sums whole multiples of a tiny part of the cell, which float64 adds without rounding.
+    """
+    unit = size * 2.0 ** -(51 - int(np.ceil(np.log2(columns.shape[1]))))
+    mean = np.empty((3, len(number)))
+    for axis, column in enumerate(columns):
+        corner = np.zeros(len(number))
+        corner[cell] = np.floor(column / size) * size
+        whole = np.rint((column - np.take(corner, cell)) / unit)
+        mean[axis] = corner + np.bincount(cell, whole, len(number)) / number * unit
+    return mean
+
+
+def _nearest_to_mean(columns: Float64, cell: Int64, mean: Float64) -> Int64:
+    """Return for each cell its point nearest to the mean; ties go to the lowest coordinates."""
+    squared = np.zeros(len(cell))
+    for column, middle in zip(columns, mean, strict=True):
+        squared += (column - np.take(middle, cell)) ** 2
+    least = np.full(mean.shape[1], np.inf)
+    np.minimum.at(least, cell, squared)
+    near = np.flatnonzero(squared == np.take(least, cell))
+    x, y, z = columns[:, near]
+    near = near[np.lexsort((z, y, x, cell[near]))]
+    first: Int64 = near[np.flatnonzero(np.diff(cell[near], prepend=-1))]
+    return first
