@@ -108,6 +108,7 @@ class BTP(Method):
     """
 
     name = "btp"
+    Config = BTPConfig
     config: BTPConfig
     invariances = ("order", "position", "scale")
 

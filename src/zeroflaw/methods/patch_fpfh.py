@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zeroflaw.geometry.descriptors import normals, spacing
+from zeroflaw.geometry.descriptors import normals, principal_normals, spacing
 from zeroflaw.geometry.fpfh import fpfh
 from zeroflaw.geometry.neighbors import knn
 from zeroflaw.geometry.normalize import normalize
+from zeroflaw.geometry.orient import orientation
 from zeroflaw.geometry.thin import thin
 from zeroflaw.types import Float32, Float64, Int64
 
@@ -37,7 +38,8 @@ def patch_fpfh(
     else:
         dense = points[thin(points, DENSE_POINTS).index] if len(points) > DENSE_POINTS else points
         step = spacing(dense)
-        direction = normals(dense, radius=NORMAL_SPACINGS * step, k=30)
+        direction = principal_normals(dense, radius=NORMAL_SPACINGS * step, k=30)
+        direction *= orientation(dense, direction)[:, None]
         histograms = fpfh(dense, direction, FPFH_SPACINGS * step, 100)
         _, nearest = knn(dense, points[sampled], 1)
         own = histograms[nearest[:, 0]]
