@@ -70,7 +70,10 @@ def _hill(site: Site, rng: np.random.Generator, sign: float) -> Change:
     grain = Waves.random(0.5 * site.size, 1.5 * site.size, rng, 6)
     wobble = float(rng.uniform(0.0, 0.25))
     steepest = site.radius / print_.aspect * (1 - 0.75 * sharpness)
-    height = max(min(site.amplitude, 0.9 * steepest), 2 * site.visible)
+    thickness = site.thickness()
+    sheet = thickness < 0.3 * site.size and (rng.random() < 0.5 or sign > 0)
+    room = np.inf if sheet or sign > 0 else 0.8 * thickness
+    height = min(max(min(site.amplitude, 0.9 * steepest * site.facing()), 2 * site.visible), room)
     up = np.float32(sign * height) * print_.frame[2]
 
     def move(points: Float32) -> Float32:
@@ -80,7 +83,8 @@ def _hill(site: Site, rng: np.random.Generator, sign: float) -> Change:
             hill -= rim * profile(np.abs(reach - 1.0) * 3, 0.0)
         return np.asarray(points + hill[:, None] * up, np.float32)
 
-    return _change(site, site.same_side(1.4 * site.radius * 1.25), move)
+    reach = 1.4 * 1.25 * site.radius
+    return _change(site, site.ball(reach) if sheet else site.same_side(reach), move)
 
 
 def bulge(site: Site, rng: np.random.Generator) -> Change:
@@ -122,16 +126,18 @@ def crack(site: Site, rng: np.random.Generator) -> Change:
     knots = np.linspace(-length, length, int(rng.integers(5, 12)))
     path = np.cumsum(rng.normal(size=len(knots))) * length / len(knots) * rng.uniform(0.3, 1.0)
     path -= np.interp(0.0, knots, path)
-    up = print_.frame[2]
+    deepest = float(min(site.amplitude, 2.5 * width, 0.7 * site.thickness()))
+    index = site.same_side(1.3 * site.radius)
+    normals = site.normals[index]
 
     def move(points: Float32) -> Float32:
         u, v, w = print_.local(points).T
         taper = np.sqrt(np.clip(1 - (u / length) ** 2, 0, 1))
         reach = np.abs(v - np.interp(u, knots, path)) / (width * (0.4 + 0.6 * taper))
         depth = profile(np.asarray(reach, np.float32), 0.1) * taper * (np.abs(w) < site.radius)
-        return np.asarray(points - (site.amplitude * depth)[:, None] * up, np.float32)
+        return np.asarray(points - (deepest * depth)[:, None] * normals, np.float32)
 
-    return _change(site, site.same_side(1.3 * site.radius), move)
+    return _change(site, index, move)
 
 
 def hole(site: Site, rng: np.random.Generator) -> Change:
@@ -152,7 +158,7 @@ def hole(site: Site, rng: np.random.Generator) -> Change:
         added, added_normals, fallen = print_.walls(points[top], depth, site.spacing, rng)
     if walls and floor:
         moved = np.where(inside[:, None], points - np.float32(depth) * up, moved)
-    gone = inside & (not (walls and floor))
+    gone = inside & (normals @ up < 0.3 if walls and floor else np.ones(len(inside), bool))
     away = np.einsum("ij,ij->i", moved - points, normals)
     rim = ~inside & near(points, points[inside], 2.5 * site.spacing + 0.04 * site.size)
     defective = (rim | inside | (np.abs(away) > site.visible)) & ~gone
@@ -235,7 +241,8 @@ def broken(site: Site, rng: np.random.Generator) -> Change:
     relief = np.float32(rng.uniform(0.05, 0.15) * min(depth, 0.3 * site.size))
 
     def cut(points: Float32) -> Float32:
-        return base(points) + relief * (coarse(points) + np.float32(0.35) * fine(points))
+        grain = coarse(points) + np.float32(0.35) * fine(points)
+        return np.asarray(base(points) + relief * grain, np.float32)
 
     return _pressed(site, direction, cut, 1e-6)
 
@@ -304,7 +311,7 @@ def _thin_way(points: Float32, along: Float32, rng: np.random.Generator) -> Floa
         spread = np.cov((points @ np.stack([sideways, across]).T).T)
         thin = np.linalg.eigh(spread)[1][:, 0] * (1 if rng.random() < 0.5 else -1)
         turn = float(np.arctan2(thin[1], thin[0]))
-    return np.float32(np.cos(turn)) * sideways + np.float32(np.sin(turn)) * across
+    return np.asarray(np.cos(turn) * sideways + np.sin(turn) * across, np.float32)
 
 
 DEFECTS: dict[str, Defect] = {
@@ -320,3 +327,6 @@ DEFECTS: dict[str, Defect] = {
 
 PROTRUDING = frozenset({"break", "flat"})
 """Kinds that need a place that stands out: an edge, a corner, a convex face."""
+
+FACING = frozenset({"bulge", "dent", "hole", "crack"})
+"""Kinds that like a place whose surroundings face the same way."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zeroflaw.synthesis.defects import DEFECTS, PROTRUDING, Change
+from zeroflaw.synthesis.defects import DEFECTS, FACING, PROTRUDING, Change
 from zeroflaw.synthesis.patch import Site
 from zeroflaw.synthesis.sensor import (
     PIXEL_SPACINGS,
@@ -158,17 +158,13 @@ def _defect(view: _View, kind: str, settings: Settings, rng: np.random.Generator
 
 
 def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
-    """A random seen point; for kinds that need it, the most protruding of a few."""
-    if kind not in PROTRUDING:
-        return int(rng.integers(len(site.points)))
-    tries = rng.integers(len(site.points), size=6)
-    standing = [
-        np.linalg.norm(
-            site.points[i] - site.points[replace(site, seed=int(i)).ball(site.radius)].mean(axis=0)
-        )
-        for i in tries
-    ]
-    return int(tries[int(np.argmax(standing))])
+    """A random seen point; for kinds that need it, the most fitting of a few."""
+    tries = [int(i) for i in rng.integers(len(site.points), size=6)]
+    if kind in FACING:
+        return max(tries[:2], key=lambda i: replace(site, seed=i).facing())
+    if kind in PROTRUDING:
+        return max(tries, key=lambda i: replace(site, seed=i).standing())
+    return tries[0]
 
 
 @dataclass(frozen=True, eq=False)

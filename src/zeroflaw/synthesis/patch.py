@@ -55,7 +55,7 @@ class Site:
         rows, columns = pairs[agree].T
         graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), (len(index),) * 2)
         part = connected_components(graph, directed=False)[1]
-        return index[part == part[np.searchsorted(index, self.seed)]]
+        return np.asarray(index[part == part[np.searchsorted(index, self.seed)]])
 
     @cached_property
     def frame(self) -> Float32:
@@ -66,6 +66,25 @@ class Site:
         up = normals.mean(axis=0)
         up /= np.linalg.norm(up)
         return axes_about(up)
+
+    def thickness(self) -> float:
+        """To the opposite wall, as far as it was seen within one size; else infinite."""
+        index = self.ball(self.size)
+        offset = (self.points[index] - self.points[self.seed]) @ self.frame.T
+        below = -offset[:, 2]
+        behind = (below > 0.5 * self.spacing) & (self.normals[index] @ self.frame[2] < -0.3)
+        behind &= np.hypot(offset[:, 0], offset[:, 1]) < max(0.5 * self.radius, 3 * self.spacing)
+        return float(np.median(below[behind])) if behind.sum() > 4 else float("inf")
+
+    def standing(self) -> float:
+        """How far the seed stands out of its neighbourhood, in radii."""
+        middle = self.points[self.ball(self.radius)].mean(axis=0)
+        return float(np.linalg.norm(self.points[self.seed] - middle)) / self.radius
+
+    def facing(self) -> float:
+        """Share of the neighbourhood that faces the same way as the seed, 0 to 1."""
+        agree = self.normals[self.ball(self.radius)] @ self.normals[self.seed]
+        return float((agree > 0.5).mean())
 
 
 def axes_about(up: Float32) -> Float32:
@@ -104,7 +123,7 @@ class Footprint:
 
     def local(self, points: Float32) -> Float32:
         """Coordinates in the footprint's frame."""
-        return (points - self.origin) @ self.frame.T
+        return np.asarray((points - self.origin) @ self.frame.T, np.float32)
 
     def outline(self, angle: Float32) -> Float32:
         """Radius of the outline in a direction."""
@@ -226,4 +245,4 @@ def near(points: Float32, others: Float32, radius: float) -> Bool:
     if len(others) == 0 or len(points) == 0:
         return np.zeros(len(points), dtype=bool)
     distance, _ = cKDTree(others).query(points, k=1, distance_upper_bound=radius)
-    return np.isfinite(distance)
+    return np.asarray(np.isfinite(distance))

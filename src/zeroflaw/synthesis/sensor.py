@@ -82,32 +82,37 @@ def random_rotation(rng: np.random.Generator) -> Float32:
     return np.asarray(matrix, dtype=np.float32)
 
 
-def visible(points: Float32, normals: Float32, eye: Float32, cell: float) -> Bool:
-    """Which points nothing hides from the viewpoint: a depth buffer over the points themselves.
+def visible(points: Float32, normals: Float32, eye: Float32, cell: float, ask: Int64) -> Bool:
+    """Which of the asked points nothing hides from the viewpoint: a depth buffer over all points.
 
-    cell: edge of the buffer's cells, large enough that every front sheet has points in each. A
-    point passes when it is the nearest of its cell, or lies in that one's tangent plane.
+    points, normals: (3, N), a row per axis. cell: edge of the buffer's cells, large enough that
+    every front sheet has points in each. ask: (Q,) indices. A point passes when it is the nearest
+    of its cell, or lies in that one's tangent plane.
     """
-    forward = -eye / np.linalg.norm(eye)
+    distance = np.float32(np.linalg.norm(eye))
+    forward = -eye / distance
     side = np.cross(forward, np.eye(3, dtype=np.float32)[np.argmin(np.abs(forward))])
     side /= np.linalg.norm(side)
-    frame = np.stack([side, np.cross(forward, side), forward], axis=1).astype(np.float32)
-    local = points @ frame
-    depth = local[:, 2] + np.float32(np.linalg.norm(eye))
-    image = local[:, :2] * (np.float32(np.linalg.norm(eye) / cell) / depth)[:, None]
-    grid = np.floor(image).astype(np.int32)
-    column, row = (grid - grid.min(axis=0)).T
+    right, down, depth = np.stack([side, np.cross(forward, side), forward]) @ points
+    depth += distance
+    scale = np.float32(distance / cell) / depth
+    column = np.floor(right * scale).astype(np.int32)
+    row = np.floor(down * scale).astype(np.int32)
+    column -= column.min()
+    row -= row.min()
     pixel = row * (column.max() + 1) + column
-    order = np.argsort(-depth)
-    front = np.zeros(int(pixel.max()) + 1, dtype=np.int64)
-    front[pixel[order]] = order
-    nearest = front[pixel]
-    hidden = depth > depth[nearest] + 0.3 * cell
-    behind = np.flatnonzero(hidden)
-    ahead = nearest[behind]
-    off = np.einsum("ij,ij->i", points[behind] - points[ahead], normals[ahead])
-    hidden[behind[np.abs(off) < 0.3 * cell]] = False
-    return np.asarray(~hidden)
+    nearest = np.full(int(pixel.max()) + 1, np.inf, dtype=np.float32)
+    np.minimum.at(nearest, pixel, depth)
+    first = np.flatnonzero(nearest[pixel] == depth)
+    front = np.zeros(len(nearest), dtype=np.int64)
+    front[pixel[first]] = first
+    clear = depth[ask] < nearest[pixel[ask]] + np.float32(0.3 * cell)
+    doubt = np.flatnonzero(~clear)
+    behind = ask[doubt]
+    ahead = front[pixel[behind]]
+    off = (points[:, behind] - points[:, ahead]) * normals[:, ahead]
+    clear[doubt] = np.abs(off.sum(axis=0)) < 0.3 * cell
+    return np.asarray(clear)
 
 
 def look(
@@ -117,18 +122,22 @@ def look(
 
     facing: the normals point outwards, and what turns its back is not seen.
     """
-    seen = np.zeros(len(points), dtype=bool)
-    rays = np.zeros_like(points)
+    rows = np.ascontiguousarray(points.T)
+    normal_rows = np.ascontiguousarray(normals.T)
+    rays = np.zeros_like(rows)
+    unseen = np.arange(len(points))
     for eye in sensor.eyes:
-        ray = eye - points
-        ray /= np.sqrt(np.einsum("ij,ij->i", ray, ray))[:, None]
-        slope = np.einsum("ij,ij->i", ray, normals)
-        fresh = ((slope if facing else np.abs(slope)) > sensor.steepest) & ~seen
-        fresh &= visible(points, normals, eye, cell)
-        rays[fresh] = ray[fresh]
-        seen |= fresh
+        ray = eye[:, None] - rows[:, unseen]
+        ray /= np.sqrt((ray * ray).sum(axis=0))
+        slope = (ray * normal_rows[:, unseen]).sum(axis=0)
+        steep = np.flatnonzero((slope if facing else np.abs(slope)) > sensor.steepest)
+        fresh = steep[visible(rows, normal_rows, eye, cell, unseen[steep])]
+        rays[:, unseen[fresh]] = ray[:, fresh]
+        unseen = np.delete(unseen, fresh)
+    seen = np.ones(len(points), dtype=bool)
+    seen[unseen] = False
     index = np.flatnonzero(seen)
-    return Sight(index, rays[index])
+    return Sight(index, np.ascontiguousarray(rays[:, index].T))
 
 
 def returned_density(
