@@ -38,9 +38,9 @@ def patch_fpfh(
     else:
         dense = points[thin(points, DENSE_POINTS).index] if len(points) > DENSE_POINTS else points
         step = spacing(dense)
-        direction = principal_normals(dense, radius=NORMAL_SPACINGS * step, k=30)
-        direction *= orientation(dense, direction)[:, None]
-        histograms = fpfh(dense, direction, FPFH_SPACINGS * step, 100)
+        axis = principal_normals(dense, radius=NORMAL_SPACINGS * step, k=30)
+        outward = axis * orientation(dense, axis)[:, None]
+        histograms = fpfh(dense, outward, FPFH_SPACINGS * step, 100)
         _, nearest = knn(dense, points[sampled], 1)
         own = histograms[nearest[:, 0]]
     largest: Float32 = own[patches].max(axis=1)
