@@ -117,7 +117,7 @@ def _upright(points: Float64) -> Float64:
     few = points[:: max(1, len(points) // FEW)]
     local = few - few.mean(axis=0)
     own = np.eye(3)
-    _, _, principal = np.linalg.svd(local, full_matrices=False)
+    principal = np.linalg.eigh(local.T @ local)[1].T
     for axis in principal:
         axis *= np.sign(axis[np.argmax(np.abs(axis))])
     own_extent = np.ptp(local, axis=0)

@@ -11,9 +11,9 @@ from zeroflaw.geometry.cameras import FEW, Frame, View
 from zeroflaw.types import Bool, Float32, Float64, Int64, UInt8
 
 FAR = np.int64(2**62)
-DEPTH_STEPS = 2**30
+DEPTH_STEPS = 2**29
 LIGHT = np.array([-0.35, 0.5, 0.79], dtype=np.float32)  # from the upper left, toward the viewer
-OVERLAP = 1.9  # disc radius by the distance of neighbours: closes random samples of two surfaces
+OVERLAP = 1.6  # disc radius by the distance of neighbours: closes random samples of two surfaces
 AMBIENT = np.float32(0.5)  # how bright a surface is that the light does not reach
 GLOSS = np.float32(48)  # added where the surface faces the light: shows form on dark colours
 BACKGROUND = (255, 255, 255)
@@ -30,7 +30,7 @@ class Rendered:
 
 
 def render(
-    points: Float64,
+    points: Float64 | Float32,
     colors: UInt8,
     view: View,
     frame: Frame,
@@ -46,32 +46,61 @@ def render(
     if radius is None:
         radius = closing_radius(points, [view], frame, pixels_per_unit)
     row, column, depth = project(points, view, frame, pixels_per_unit)
-    index, surface = splat(row, column, depth, picture_size(frame, pixels_per_unit), radius)
-    drawn = index >= 0
-    diffuse = shade(surface, drawn, radius)[drawn][:, None]
-    lit = colors[index[drawn]] * (AMBIENT + (1 - AMBIENT) * diffuse) + GLOSS * diffuse**4
-    image = np.full((*index.shape, 3), BACKGROUND, dtype=np.uint8)
-    image[drawn] = np.minimum(lit, 255).astype(np.uint8)
+    size = picture_size(frame, pixels_per_unit)
+    used = _used(row, size, 0, radius), _used(column, size, 1, radius)
+    row, column = row - used[0].start, column - used[1].start
+    inner = used[0].stop - used[0].start, used[1].stop - used[1].start
+    part, surface = splat(row, column, depth, inner, radius)
+    drawn = part >= 0
+    diffuse = shade(surface, drawn, radius)[drawn]
+    squared = diffuse * diffuse
+    lit = colors[part[drawn]].astype(np.float32)
+    lit *= (AMBIENT + (1 - AMBIENT) * diffuse)[:, None]
+    lit += (GLOSS * squared * squared)[:, None]
+    image = np.full((*size, 3), BACKGROUND, dtype=np.uint8)
+    image[used][drawn] = np.minimum(lit, 255, out=lit).astype(np.uint8)
+    index = np.full(size, -1, dtype=np.int64)
+    index[used] = part
     return Rendered(image, index)
+
+
+def _used(place: Int64, size: tuple[int, int], axis: int, radius: float) -> slice:
+    """The rows or columns of the picture that discs at these places reach."""
+    border = int(np.ceil(radius)) + 1
+    low, high = int(place.min()) - border, int(place.max()) + border + 1
+    return slice(max(low, 0), max(min(high, size[axis]), 1))
 
 
 def picture_size(frame: Frame, pixels_per_unit: float) -> tuple[int, int]:
     """Height and width in pixels."""
-    return max(1, round(frame.height * pixels_per_unit)), max(
-        1, round(frame.width * pixels_per_unit)
-    )
+    sides = (frame.height, frame.width)
+    height, width = (max(1, round(side * pixels_per_unit)) for side in sides)
+    return height, width
 
 
 def project(
-    points: Float64, view: View, frame: Frame, pixels_per_unit: float
+    points: Float64 | Float32, view: View, frame: Frame, pixels_per_unit: float
 ) -> tuple[Int64, Int64, Float32]:
-    """Row, column and depth (N,) of the points, in pixels; depth grows away from the viewer."""
+    """Row, column and depth (N,) of the points, in pixels; depth grows away from the viewer.
+
+    Points outside the picture have a row or column just outside it.
+    """
     height, width = picture_size(frame, pixels_per_unit)
     rotation = (view.rotation * pixels_per_unit).astype(np.float32)
-    seen = (points - frame.center).astype(np.float32) @ rotation.T
-    column = np.floor(seen[:, 0] + np.float32(width / 2)).astype(np.int64)
-    row = np.floor(np.float32(height / 2) - seen[:, 1]).astype(np.int64)
-    return row, column, -seen[:, 2]
+    right, up, toward = rotation @ centered(points, frame).T
+    right += np.float32(width / 2 + 1)  # so that cutting off the fraction rounds down
+    down = np.subtract(np.float32(height / 2 + 1), up, out=up)
+    row = np.clip(down, 0, height + 1, out=down).astype(np.int64)
+    column = np.clip(right, 0, width + 1, out=right).astype(np.int64)
+    row -= 1
+    column -= 1
+    return row, column, np.negative(toward, out=toward)
+
+
+def centered(points: Float64 | Float32, frame: Frame) -> Float32:
+    """The points relative to the frame's centre; at a centre of 0, float32 points as they are."""
+    local = points - frame.center if frame.center.any() else points
+    return local.astype(np.float32, copy=False)
 
 
 def splat(
@@ -91,13 +120,16 @@ def splat(
     wide = width + 2 * border
     nearest = np.full((height + 2 * border) * wide, FAR)
     if len(kept):
-        near, scale = depth_scale(depth, radius)
+        near, scale = _depth_scale(depth, radius)
         cell = (row + border) * wide + column + border
+        packed = (((depth - near) * scale).astype(np.int64) << 32) | kept
         for down, right in disc(radius):
-            bulge = np.float32(down * down + right * right) / np.float32(2 * max(radius, 1.0))
-            steps = ((depth + (bulge - near)) * scale).astype(np.int64)
-            np.minimum.at(nearest, cell + (down * wide + right), (steps << 32) | kept)
-        nearest = close_gaps(nearest.reshape(-1, wide), np.int64(4 * max(radius, 1) * scale))
+            bulge = (down * down + right * right) / (2 * max(radius, 1.0))
+            lifted = packed + (int(bulge * scale) << 32)
+            np.minimum.at(nearest, cell + (down * wide + right), lifted)
+        tolerance = int(4 * max(radius, 1) * scale)
+        for stride in sorted({1, max(1, round(radius))}, reverse=True):
+            close_gaps(nearest.reshape(-1, wide), tolerance, stride)
     nearest = nearest.reshape(-1, wide)[border : border + height, border : border + width]
     hit = nearest < FAR
     index = np.where(hit, nearest & 0xFFFFFFFF, -1)
@@ -107,34 +139,36 @@ def splat(
     return index, np.where(hit, distance, np.float32(0))
 
 
-def close_gaps(nearest: Int64, tolerance: np.int64) -> Int64:
-    """The buffer without single pixels through which the background or a far surface shows.
+def close_gaps(nearest: Int64, tolerance: int, stride: int) -> None:
+    """Close, in place, the gaps through which the background or a far surface shows.
 
-    A pixel goes to its nearest neighbour where at least 6 of the 8 around it are nearer by more
-    than `tolerance` steps of depth.
+    nearest: the z-buffer. A pixel takes the nearest of the 8 that lie `stride` away from it where
+    at least 6 of them are nearer by more than `tolerance` steps of depth.
     """
     height, width = nearest.shape
-    limit = nearest[1:-1, 1:-1] - (tolerance << 32)
-    votes = np.zeros(limit.shape, dtype=np.int8)
-    best = np.full(limit.shape, FAR)
-    for down, right in disc(1.5):
-        if (down, right) != (0, 0):
-            other = nearest[1 + down : height - 1 + down, 1 + right : width - 1 + right]
-            votes += other < limit
-            np.minimum(best, other, out=best)
-    closed = nearest.copy()
-    np.copyto(closed[1:-1, 1:-1], best, where=votes >= 6)
-    return closed
+    steps = (nearest >> 32).astype(np.int32)
+    limit = steps[stride : height - stride, stride : width - stride] - np.int32(tolerance)
+    # Where 6 of 8 are nearer, so are both of an opposite pair.
+    beside = steps[stride : height - stride]
+    above = steps[:, stride : width - stride]
+    gap = (beside[:, : width - 2 * stride] < limit) & (beside[:, 2 * stride :] < limit)
+    gap |= (above[: height - 2 * stride] < limit) & (above[2 * stride :] < limit)
+    row, column = np.nonzero(gap)
+    ring = [(d, r) for d in (0, stride, 2 * stride) for r in (0, stride, 2 * stride)]
+    ring.remove((stride, stride))
+    around = np.stack([nearest[row + down, column + right] for down, right in ring])
+    closed = np.count_nonzero((around >> 32) < limit[row, column], axis=0) >= 6
+    nearest[row[closed] + stride, column[closed] + stride] = around[:, closed].min(axis=0)
 
 
-def depth_scale(depth: Float32, radius: float) -> tuple[np.float32, np.float32]:
+def _depth_scale(depth: Float32, radius: float) -> tuple[np.float32, np.float32]:
     """The nearest depth and how many steps of the buffer go on one pixel of depth."""
-    near, far = np.float32(depth.min()), np.float32(depth.max())
-    return near, np.float32(DEPTH_STEPS / max(float(far - near) + radius + 1.0, 1.0))
+    near, far = float(depth.min()), float(depth.max())
+    return np.float32(near), np.float32(DEPTH_STEPS / max(far - near + radius, 16 * radius, 16))
 
 
 def closing_radius(
-    points: Float64, views: Sequence[View], frame: Frame, pixels_per_unit: float
+    points: Float64 | Float32, views: Sequence[View], frame: Frame, pixels_per_unit: float
 ) -> float:
     """The radius in pixels at which discs on the points close the surface they lie on.
 
@@ -144,7 +178,7 @@ def closing_radius(
     few = points[:: max(1, len(points) // FEW)]
     size = picture_size(frame, pixels_per_unit)
     areas = [_area(*project(few, view, frame, pixels_per_unit)[:2], size) for view in views]
-    return float(np.clip(OVERLAP * np.sqrt(np.median(areas) / len(points)), 0.5, max(size) / 24))
+    return float(np.clip(OVERLAP * np.sqrt(np.median(areas) / len(points)), 0.5, max(size) / 12))
 
 
 def _area(row: Int64, column: Int64, size: tuple[int, int]) -> int:
@@ -154,7 +188,7 @@ def _area(row: Int64, column: Int64, size: tuple[int, int]) -> int:
     filled = _cells(row, column, size, 1)
     while True:
         wider = _cells(row, column, size, 2 * cell)
-        if filled > 0.7 * 4 * wider or cell > max(size) / 24:
+        if filled > 0.7 * 4 * wider or cell > max(size) / 12:
             return wider * 4 * cell * cell
         cell, filled = 2 * cell, wider
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, four_views, frame
-from zeroflaw.geometry.render import Rendered, closing_radius, render
+from zeroflaw.geometry.render import Rendered, centered, closing_radius, render
 from zeroflaw.reports.colors import viridis
 from zeroflaw.reports.numbers import length_text, plural, round_length
 from zeroflaw.types import Inspection, Int64
@@ -61,7 +62,8 @@ def _panels(
     inspection: Inspection, views: Sequence[View], shown: Frame, pixels_per_unit: float
 ) -> list[Image.Image]:
     """One picture for each view, side by side on two threads, with the regions it shows well."""
-    points, finer = inspection.scan.points, FINER * pixels_per_unit
+    points, finer = centered(inspection.scan.points, shown), FINER * pixels_per_unit
+    shown = replace(shown, center=np.zeros(3))
     colors = viridis(inspection.point_scores)
     radius = closing_radius(points, views, shown, finer)
     with ThreadPoolExecutor(2) as pool:

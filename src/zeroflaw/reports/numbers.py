@@ -38,3 +38,8 @@ def round_length(limit: float) -> float:
 def plural(count: int, noun: str) -> str:
     """ "1 point", "2 points", "100,000 points"."""
     return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def percent_text(share: float) -> str:
+    """A share, 0 to 1, in percent."""
+    return "<0.1 %" if 0 < share < 0.0005 else f"{100 * share:.1f} %"

@@ -1,0 +1,208 @@
+"""Inspect scan files: a table or JSON on the terminal, pictures and coloured scans in a folder."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zeroflaw.files import Failure, display_names, find_scans, output_names, printable
+from zeroflaw.types import Inspection, ZeroflawError
+
+if TYPE_CHECKING:
+    from zeroflaw.detector import Detector
+    from zeroflaw.reports.table import Row
+
+USED, DEFECTIVE, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to inspect and how to say what was found.
+
+    inputs: files, folders, patterns. out: folder for a coloured PLY, a PNG and a JSON per scan.
+    threshold: of the scan's score, in place of the detector's own.
+    """
+
+    inputs: tuple[str, ...]
+    detector: str = "compact"
+    device: str = "auto"
+    threshold: float | None = None
+    out: Path | None = None
+    pictures: bool = True
+    as_json: bool = False
+    fail_on_defect: bool = False
+
+
+@dataclass
+class Outcome:
+    """What was found so far."""
+
+    rows: list[Row] = field(default_factory=list)
+    summaries: list[dict[str, Any]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    interrupted: bool = False
+
+    def exit_code(self, fail_on_defect: bool) -> int:
+        """0: all inspected; 1: asked for and a scan is defective; 2: an input was of no use."""
+        if self.interrupted:
+            return INTERRUPTED
+        if self.failures:
+            return UNUSABLE
+        return DEFECTIVE if fail_on_defect and any(row.defective for row in self.rows) else USED
+
+
+def run(request: Request) -> int:
+    """Inspect all, say what was found, return the exit code. Raises ZeroflawError."""
+    started = time.perf_counter()
+    paths, failures = find_scans(request.inputs)
+    outcome = Outcome(failures=failures)
+    if request.out is not None:
+        make_folder(request.out)
+    if paths:
+        inspect_all(request, paths, outcome)
+    if request.as_json:
+        print_json(request, outcome)
+    else:
+        print_tables(request, outcome, time.perf_counter() - started)
+    for failure in outcome.failures:
+        print(f"zeroflaw: {failure.message}", file=sys.stderr)
+    return outcome.exit_code(request.fail_on_defect)
+
+
+def inspect_all(request: Request, paths: Sequence[Path], outcome: Outcome) -> None:
+    """Inspect one file after the other into `outcome`; a bad one does not stop the others."""
+    from zeroflaw.detector import Detector
+
+    detector = Detector.load(request.detector, request.device, request.threshold)
+    shown, stems = display_names(paths), output_names(paths, request.out)
+    try:
+        with progress(len(paths)) as step:
+            for path in paths:
+                step(shown[path])
+                try:
+                    inspect_one(request, detector, path, shown[path], stems[path], outcome)
+                except ZeroflawError as error:
+                    outcome.failures.append(Failure(str(path), str(error)))
+                except Exception as error:  # one scan that breaks us must not cost the others
+                    outcome.failures.append(Failure(str(path), unexpected(path, error)))
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+
+
+def inspect_one(
+    request: Request, detector: Detector, path: Path, shown: str, stem: str, outcome: Outcome
+) -> None:
+    """Inspect one file and write its results, the JSON last: where it lies, the others do."""
+    from zeroflaw.io import WRITERS, summary
+    from zeroflaw.reports.table import Row
+
+    inspection = detector.inspect(path)
+    if request.out is not None:
+        WRITERS[".ply"](request.out / f"{stem}_scores.ply", inspection)
+        if request.pictures:
+            write_picture(request.out / f"{stem}_heatmap.png", inspection)
+        WRITERS[".json"](request.out / f"{stem}.json", inspection)
+    outcome.rows.append(Row.of(shown, inspection))
+    outcome.summaries.append(summary(inspection))
+
+
+def write_picture(path: Path, inspection: Inspection) -> None:
+    """Write the heat map as a PNG file. Raises ZeroflawError."""
+    from zeroflaw.reports.figures import write_heat_map
+
+    try:
+        write_heat_map(path, inspection)
+    except OSError as error:
+        raise ZeroflawError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder for results. Raises ZeroflawError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "is a file" if folder.is_file() else str(error.strerror or error)
+        raise ZeroflawError(
+            f"{folder}: cannot hold the results ({reason}); name another folder with --out"
+        ) from None
+
+
+def unexpected(path: Path, error: Exception) -> str:
+    """One line for an error that is ours, not the user's."""
+    if isinstance(error, MemoryError):
+        return f"{printable(path)}: not enough memory; thin the scan or use a larger machine"
+    said = " ".join(str(error).split())[:200]
+    return f"{printable(path)}: unexpected {type(error).__name__} ({said}); please report it"
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Any]:
+    """A function to call with each file's name; a bar on stderr if that is a terminal."""
+    if total < 2 or not sys.stderr.isatty():
+        yield lambda name: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import TimeRemainingColumn as Remaining
+
+    columns = (BarColumn(24), MofNCompleteColumn(), Remaining(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        begun = 0
+
+        def step(name: str) -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=escape(name))
+            begun += 1
+
+        yield step
+
+
+def print_json(request: Request, outcome: Outcome) -> None:
+    """One JSON object on stdout and nothing else."""
+    import json
+
+    from zeroflaw.version import __version__
+
+    said = {
+        "zeroflaw": __version__,
+        "detector": request.detector,
+        "scans": outcome.summaries,
+        "unusable": [{"path": one.path, "error": one.message} for one in outcome.failures],
+        "interrupted": outcome.interrupted,
+    }
+    print(json.dumps(said, indent=2, allow_nan=False))
+
+
+def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
+    """Tables on stdout, and a last line that sums up."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from zeroflaw.reports.numbers import plural
+    from zeroflaw.reports.table import defects, footnotes, overview
+
+    console = Console(highlight=False, soft_wrap=False)
+    rows = outcome.rows
+    if rows:
+        console.print(overview(rows))
+        details = defects(rows)
+        if details is not None:
+            console.print(details)
+        for note in footnotes(rows):
+            console.print(Text(note, style="dim"))
+    parts = [plural(len(rows), "scan") + " inspected"]
+    parts.append(f"{sum(row.defective for row in rows)} defective")
+    if outcome.failures:
+        parts.append(f"{len(outcome.failures)} could not be used")
+    if outcome.interrupted:
+        parts.append("interrupted")
+    console.print(Text(f"{', '.join(parts)} ({seconds:.1f} s)"))
+    if request.out is not None and rows:
+        console.print(Text(f"results in {printable(request.out)}"))
