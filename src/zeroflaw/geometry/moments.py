@@ -107,7 +107,7 @@ def local_descriptors(
     around = _moments(centered, levels)
     fine = scales[min(1, len(scales) - 1)]
     normals = np.ascontiguousarray(around[fine].normal.T)
-    normals *= _signs(centered, normals, levels[0].neighborhoods[scales[0]])[:, None]
+    normals *= _signs(centered, normals, levels[0], scales[0])[:, None]
     for neighborhood in around.values():
         neighborhood.normal[:] *= _agreement(neighborhood.normal.T, normals)
     sums = _normal_moments(centered, normals, levels)
@@ -176,14 +176,15 @@ def _moments(points: Float64, levels: tuple[_Level, ...]) -> dict[int, _Neighbor
     return found
 
 
-def _signs(points: Float64, normals: Float64, near: csr_matrix) -> Float64:
+def _signs(points: Float64, normals: Float64, level: _Level, scale: int) -> Float64:
     """Signs that make the normals consistent, spread from a coarse subset. Returns (N,)."""
     reference = _by_distance(points, max(1, len(points) // _ORIENTED))
     oriented = normals[reference] * orientation(points[reference], normals[reference])[:, None]
     _, index = cKDTree(points[reference]).query(points, np.arange(1, min(3, len(reference)) + 1))
     signs = _agreement(normals, oriented[index].sum(axis=1))
     # A point near an edge may have got its sign from the other face: let its neighbours vote.
-    return signs * _agreement(normals * signs[:, None], near @ (normals * signs[:, None]))
+    signed = normals * signs[:, None]
+    return signs * _agreement(signed, level.neighborhoods[scale] @ level.sums(signed))
 
 
 def _agreement(normals: Float64, others: Float64) -> Float64:
