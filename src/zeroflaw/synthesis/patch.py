@@ -207,12 +207,10 @@ def deform(
     move: (N, 3) to (N, 3). step: length of the differences.
     """
     moved = move(points)
-    side = np.where(
-        np.abs(normals[:, :1]) < 0.7, np.eye(3, dtype=np.float32)[0], np.eye(3, dtype=np.float32)[1]
-    )
-    first = np.cross(normals, side)
+    side = np.eye(3, dtype=np.float32)[np.where(np.abs(normals[:, 0]) < 0.7, 0, 1)]
+    first = np.cross(normals, side).astype(np.float32)
     first /= np.linalg.norm(first, axis=1, keepdims=True)
-    second = np.cross(normals, first)
+    second = np.cross(normals, first).astype(np.float32)
     h = np.float32(step)
     across = np.cross(move(points + h * first) - moved, move(points + h * second) - moved) / (h * h)
     stretch = np.linalg.norm(across, axis=1)
