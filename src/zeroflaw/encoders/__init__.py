@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from zeroflaw.encoders.compact import CompactEncoder
 from zeroflaw.encoders.pointbert import PointBERT
 from zeroflaw.encoders.text import TextTower
 
-ENCODERS: dict[str, type[nn.Module]] = {"pointbert": PointBERT, "text": TextTower}
+ENCODERS: dict[str, type[nn.Module]] = {
+    "compact": CompactEncoder,
+    "pointbert": PointBERT,
+    "text": TextTower,
+}

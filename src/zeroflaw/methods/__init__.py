@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from zeroflaw.methods.base import Method
 from zeroflaw.methods.btp import BTP
+from zeroflaw.methods.compact import Compact
 
-METHODS: dict[str, type[Method]] = {"btp": BTP}
+METHODS: dict[str, type[Method]] = {"btp": BTP, "compact": Compact}

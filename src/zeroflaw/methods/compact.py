@@ -1,0 +1,223 @@
+"""The shipped detector: BTP's idea on dense, pose-free descriptors, trained on synthesised defects.
+
+Patches and points are aligned with text embeddings of flawless and defective surfaces, as in BTP;
+unlike it, the encoder is small, learned with the rest, and reads descriptors of the dense scan and
+how unusual they are on that scan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from zeroflaw.encoders.compact import CompactEncoder
+from zeroflaw.geometry.neighbors import interpolate
+from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
+from zeroflaw.methods.compact_input import (
+    CONTEXT_CHANNELS,
+    DESCRIPTORS,
+    LOCAL_CHANNELS,
+    InputSettings,
+    read_scan,
+)
+from zeroflaw.methods.compact_text import KIND_PROMPTS, PROMPTS, WordTower
+from zeroflaw.methods.losses import dice_loss
+from zeroflaw.types import Scan, ZeroflawError
+
+TOP_SHARES = (0.002, 0.01, 0.05, 0.2)
+KINDS = tuple(KIND_PROMPTS)
+
+
+@dataclass(frozen=True)
+class CompactConfig:
+    """Sizes of the compact detector. dense, groups, size: see InputSettings."""
+
+    dense: int = 16384
+    groups: int = 512
+    size: int = 32
+    width: int = 160
+    depth: int = 6
+    heads: int = 5
+    hidden: int = 96
+    embedding: int = 128
+    layers: tuple[int, ...] = (2, 4, 6)
+    text_width: int = 64
+    positive_weight: float = 6.0
+
+
+class Compact(Method):
+    """Scores every point by how much closer its embedding is to "defective" than to "normal"."""
+
+    name = "compact"
+    Config = CompactConfig
+    config: CompactConfig
+
+    def __init__(self, config: CompactConfig | None = None, trainable: bool = True) -> None:
+        super().__init__()
+        self.config = config = config or CompactConfig()
+        width, embedding = config.width, config.embedding
+        self.encoder = CompactEncoder(
+            channels=2 * DESCRIPTORS + LOCAL_CHANNELS,
+            context=CONTEXT_CHANNELS,
+            width=width,
+            depth=config.depth,
+            heads=config.heads,
+            hidden=config.hidden,
+            layers=config.layers,
+        )
+        self.scan_embed = nn.Linear(2 * DESCRIPTORS, width)
+        self.layer_weights = nn.Parameter(torch.zeros(len(config.layers)))
+        self.patch_head = two_layers(2 * width, 2 * width, embedding)
+        self.global_head = two_layers(2 * width, width, embedding)
+        self.point_head = two_layers(2 * DESCRIPTORS + embedding, embedding, embedding)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+        self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
+        self.register_buffer("text", torch.zeros(len(PROMPTS), embedding))
+        self.register_buffer("typical", torch.zeros(DESCRIPTORS))
+        self.register_buffer("spread", torch.ones(DESCRIPTORS))
+        self.tower = WordTower(config.text_width, embedding) if trainable else None
+
+    def prepare(self, scan: Scan) -> Prepared:
+        """See compact_input.read_scan."""
+        config = self.config
+        settings = InputSettings(config.dense, config.groups, config.size)
+        return read_scan(scan.points, settings)
+
+    def target(self, scan: Scan, prepared: Prepared) -> Target:
+        """Labels of the described points, and the defective share of each patch."""
+        target = super().target(scan, prepared)
+        rows = torch.arange(len(target.point))[:, None, None]
+        share = target.point[rows, prepared["patch_index"]].mean(dim=2)
+        return Target(target.point, target.object, {**target.tensors, "patch": share})
+
+    def text_embeddings(self) -> Tensor:
+        """Returns (len(PROMPTS), embedding): learned while training, stored afterwards."""
+        return self.get_buffer("text") if self.tower is None else self.tower()
+
+    def forward(self, batch: Prepared) -> Evidence:
+        """See Evidence; `patch_logit` (B, G) and `kind_logit` (B, N, kinds) come with it."""
+        text = self.text_embeddings()
+        axis = torch.exp(self.temperature) * (text[1] - text[0])
+        location, deviation = batch["location"].float(), batch["deviation"].float()
+        patch = self.relative_to_scan(batch["patch"].float(), location, deviation)
+        point = self.relative_to_scan(batch["point"].float(), location, deviation)
+        typical, spread = self.get_buffer("typical"), self.get_buffer("spread")
+        level = torch.cat([(location - typical) / spread, torch.log(deviation / spread)], dim=-1)
+        scan = self.scan_embed(level.clamp(-8, 8))
+        layers, cls = self.encoder(patch, batch["context"].float(), batch["center"], scan)
+        mix = torch.softmax(self.layer_weights, dim=0)
+        tokens = torch.einsum("l,lbgw->bgw", mix, layers)
+        cls_row = cls[:, None].expand_as(tokens)
+        patch_embedding = self.patch_head(torch.cat([tokens, cls_row], dim=-1))
+        spread = gather_weighted(patch_embedding, batch["near"], batch["weight"])
+        point_embedding = self.point_head(torch.cat([point, spread], dim=-1)) + spread
+        patch_logit, point_logit = patch_embedding @ axis, point_embedding @ axis
+        overall = self.global_head(torch.cat([cls, tokens.amax(dim=1)], dim=-1)) @ axis
+        evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
+        object_logit = self.object_head(torch.cat(evidence, dim=-1))[:, 0]
+        kinds = functional.normalize(point_embedding, dim=-1) @ text[2:].T / 0.1
+        return Evidence(object_logit, point_logit, {"patch": patch_logit, "kind": kinds})
+
+    def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
+        """Scale descriptors, and append what they are relative to their scan.
+
+        values: (B, ..., F + X) with F descriptors first; location, deviation: (B, F). Returns
+        (B, ..., 2F + X).
+        """
+        shape = (len(values),) + (1,) * (values.ndim - 2) + (DESCRIPTORS,)
+        own, rest = values[..., :DESCRIPTORS], values[..., DESCRIPTORS:]
+        scaled = (own - self.get_buffer("typical")) / self.get_buffer("spread")
+        relative = (own - location.view(shape)) / deviation.view(shape)
+        return torch.cat([scaled.clamp(-8, 8), relative.clamp(-8, 8), rest], dim=-1)
+
+    def fit_scale(self, descriptors: Tensor) -> None:
+        """Take the usual level and spread of each descriptor from (R, F) rows of training scans."""
+        typical = descriptors.median(dim=0).values
+        spread = 1.4826 * (descriptors - typical).abs().median(dim=0).values
+        deviation = descriptors.clamp(-50, 50).std(dim=0)
+        self.get_buffer("typical").copy_(typical)
+        self.get_buffer("spread").copy_(torch.maximum(spread, 0.3 * deviation) + 1e-4)
+
+    def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
+        """point, dice, patch, object, and kind where the kinds of the defects are known."""
+        weight = evidence.point_logit.new_tensor(self.config.positive_weight)
+        point = functional.binary_cross_entropy_with_logits(
+            evidence.point_logit, target.point, pos_weight=weight
+        )
+        patch = functional.binary_cross_entropy_with_logits(
+            evidence.tensors["patch"], target.tensors["patch"], pos_weight=weight
+        )
+        overall = functional.binary_cross_entropy_with_logits(evidence.object_logit, target.object)
+        terms = {
+            "point": point,
+            "dice": 0.2 * dice_loss(torch.sigmoid(evidence.point_logit), target.point),
+            "patch": 0.5 * patch,
+            "object": 0.5 * overall,
+        }
+        if "kind" in target.tensors:
+            terms["kind"] = 0.1 * kind_loss(
+                evidence.tensors["kind"], target.point, target.tensors["kind"]
+            )
+        return terms
+
+    def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
+        """Point probabilities spread over all points of the scan by inverse distance."""
+        known = prepared["mean"][0].cpu().numpy()
+        values = torch.sigmoid(evidence.point_logit[0]).cpu().numpy()
+        spread = interpolate(known, values, scan.points)
+        return Scores(torch.from_numpy(spread), float(torch.sigmoid(evidence.object_logit[0])))
+
+    def finish(self) -> None:
+        """Store the text embeddings, so that inspection needs no text tower."""
+        if self.tower is not None:
+            with torch.no_grad():
+                self.get_buffer("text").copy_(self.tower())
+
+    def inspection_state(self) -> dict[str, Tensor]:
+        """Everything but the text tower."""
+        return {k: v for k, v in self.state_dict().items() if not k.startswith("tower.")}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Weight decay on matrices only."""
+        matrices = [p for p in self.parameters() if p.ndim >= 2]
+        vectors = [p for p in self.parameters() if p.ndim < 2]
+        return [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
+
+
+def two_layers(channels: int, hidden: int, out: int) -> nn.Sequential:
+    """Linear, GELU, Linear."""
+    return nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, out))
+
+
+def gather_weighted(values: Tensor, near: Tensor, weight: Tensor) -> Tensor:
+    """Return (B, N, D), the weighted sum of rows `near` (B, N, 3) of values (B, G, D)."""
+    rows = torch.arange(len(values), device=values.device)[:, None]
+    total = values.new_zeros(near.shape[:2] + values.shape[2:])
+    for rank in range(near.shape[2]):
+        total = total + values[rows, near[..., rank]] * weight[..., rank : rank + 1]
+    return total
+
+
+def top_means(logits: Tensor) -> Tensor:
+    """Return (B, len(TOP_SHARES) + 1): the means of the highest shares, and of all."""
+    ordered = logits.sort(dim=1, descending=True).values
+    means = [ordered[:, : max(1, round(share * ordered.shape[1]))] for share in TOP_SHARES]
+    return torch.stack([part.mean(dim=1) for part in [*means, ordered]], dim=1)
+
+
+def kind_loss(logits: Tensor, point: Tensor, kind: Tensor) -> Tensor:
+    """Cross-entropy between the mean kind logits of a scan's defective points and its kind.
+
+    logits: (B, N, K); point: (B, N) labels; kind: (B,), -1 for a good scan. Zero without defects.
+    """
+    if len(kind) != len(logits):
+        raise ZeroflawError("kind labels do not match the batch: one number per scan is needed")
+    count = point.sum(dim=1)
+    mean = (logits * point[..., None]).sum(dim=1) / count.clamp_min(1)[:, None]
+    used = (count > 0) & (kind >= 0)
+    total = functional.cross_entropy(mean, kind.clamp_min(0), reduction="none")
+    return (total * used).sum() / used.sum().clamp_min(1)

@@ -1,0 +1,5 @@
+"""Metrics by name."""
+
+from zeroflaw.metrics.ranking import auroc
+
+METRICS = {"auroc": auroc}
