@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from zeroflaw.optimize import build_optimizer, learning_rate
 from zeroflaw.resume import Position
 from zeroflaw.train import History, TrainSettings, train
 from zeroflaw.types import ZeroflawError
-from zeroflaw.validate import HeldOut, auroc
+from zeroflaw.validate import HeldOut
 
 SETTINGS = TrainSettings(epochs=4, batch=2)
 
@@ -116,10 +117,10 @@ def test_a_killed_process_leaves_a_whole_state(tmp_path: Path, kind: signal.Sign
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "here\n"
-    process.send_signal(kind)
-    if kind is signal.SIGINT:
-        process.send_signal(kind)  # the second one does not wait for the step
-    process.communicate(timeout=60)
+    while process.poll() is None:  # after the first Ctrl-C the step goes on, the second ends it
+        process.send_signal(kind)
+        time.sleep(0.1)
+    process.stdout.close()
     assert process.returncode != 0
     run(tmp_path / "whole")
     run(out)
@@ -362,21 +363,6 @@ def test_the_rate_warms_up_over_a_tenth_and_falls_to_almost_nothing() -> None:
 def test_the_rate_is_never_above_the_full_one_nor_negative(total: int, full: float) -> None:
     for step in range(total + 2):
         assert 0 < learning_rate(step, total, full) <= full * (1 + 1e-12)
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=40))
-def test_auroc_is_the_share_of_pairs_in_the_right_order(pairs: list[tuple[int, bool]]) -> None:
-    good = [score for score, label in pairs if not label]
-    bad = [score for score, label in pairs if label]
-    found = auroc(
-        np.array([score for score, _ in pairs], np.float32),
-        np.array([label for _, label in pairs], np.float32),
-    )
-    if not good or not bad:
-        assert found is None
-        return
-    wins = sum((b > g) + 0.5 * (b == g) for b in bad for g in good)
-    assert found == pytest.approx(wins / (len(good) * len(bad)))
 
 
 def test_held_out_figures_do_not_depend_on_the_batch_and_change_nothing() -> None:

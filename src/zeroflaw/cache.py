@@ -34,12 +34,12 @@ class LabelledScans(Protocol):
 
 
 class FeatureCache:
-    """What `method.prepare` returns, kept in a folder.
+    """What a method prepares of scans, kept in a folder.
 
     An entry's name is a hash of everything that it depends on: the scan's content, the method's
     configuration and frozen weights, the kind of device and the versions of zeroflaw and torch.
     Entries are written atomically and carry a hash of their content, so several processes may
-    share a folder and a damaged entry is computed again. At most one entry is in memory here.
+    share a folder and a damaged entry is computed again. Nothing is kept in memory here.
     """
 
     def __init__(self, method: Method, folder: Path) -> None:
@@ -54,25 +54,32 @@ class FeatureCache:
             ) from None
         _remove_leftovers(folder)
 
-    def path(self, scan: Scan) -> Path:
-        """Return where the scan's entry lies or would lie."""
-        return self.folder / f"{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
+    def path(self, scan: Scan, labelled: bool = False) -> Path:
+        """Return where the scan's entry, with or without its labels, lies or would lie."""
+        kind = "labelled" if labelled else "scan"
+        return self.folder / f"{kind}-{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
 
     def prepare(self, scan: Scan) -> Prepared:
         """Return `method.prepare(scan)`, on the CPU, from the folder if it is there and whole."""
         path = self.path(scan)
-        found = read_entry(path)
-        if found is not None:
-            return found
-        with torch.no_grad():
-            prepared = self.method.prepare(scan).to("cpu")
-        tensors = {name: tensor.contiguous() for name, tensor in prepared.tensors.items()}
-        metadata = {"content": _hash_tensors(tensors.items())}
-        content = safetensors.torch.save(
-            {name: tensor.clone() for name, tensor in tensors.items()}, metadata=metadata
-        )
-        write_atomically(path, lambda temporary: temporary.write_bytes(content))
-        return Prepared(tensors)
+        found = _read(path)
+        if found is None:
+            with torch.no_grad():
+                found = dict(self.method.prepare(scan).to("cpu").tensors)
+            _write(path, found)
+        return Prepared(found)
+
+    def item(self, scan: Scan) -> tuple[Prepared, Target]:
+        """Return `method.prepare(scan)` and `method.target(…)`, on the CPU, as `prepare` does."""
+        path = self.path(scan, labelled=True)
+        found = read_item(path)
+        if found is None:
+            with torch.no_grad():
+                prepared = self.method.prepare(scan)
+                target = self.method.target(scan, prepared).to("cpu")
+            found = prepared.to("cpu"), target
+            _write(path, _named(found))
+        return found
 
 
 def prepare_cached(method: Method, scan: Scan, folder: Path) -> Prepared:
@@ -83,16 +90,16 @@ def prepare_cached(method: Method, scan: Scan, folder: Path) -> Prepared:
 class CachedItems(Sequence[tuple[Prepared, Target]]):
     """Labelled scans as what a method trains on: (Prepared, Target), each with B = 1.
 
-    A scan is read once; its features then come from the cache. As many items as fit into `memory`
-    bytes stay in memory, the longest unused ones leave first; targets always stay.
+    A scan is read once; what was made of it then comes from the cache. As many items as fit into
+    `memory` bytes stay in memory; the longest unused ones leave first.
     """
 
     def __init__(self, scans: LabelledScans, cache: FeatureCache, memory: int = 1 << 30) -> None:
         self.scans = scans
         self.cache = cache
         self.memory = memory
-        self._known: dict[int, tuple[Path, Target]] = {}
-        self._kept: OrderedDict[int, Prepared] = OrderedDict()
+        self._paths: dict[int, Path] = {}
+        self._kept: OrderedDict[int, tuple[Prepared, Target]] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -104,19 +111,18 @@ class CachedItems(Sequence[tuple[Prepared, Target]]):
         index %= len(self)
         if index in self._kept:
             self._kept.move_to_end(index)
-            return self._kept[index], self._known[index][1]
-        prepared = read_entry(self._known[index][0]) if index in self._known else None
-        if prepared is None:
+            return self._kept[index]
+        item = read_item(self._paths[index]) if index in self._paths else None
+        if item is None:
             scan = self.scans[index]
-            prepared = self.cache.prepare(scan)
-            target = self.cache.method.target(scan, prepared).to("cpu")
-            self._known[index] = self.cache.path(scan), target
-        self._keep(index, prepared)
-        return prepared, self._known[index][1]
+            item = self.cache.item(scan)
+            self._paths[index] = self.cache.path(scan, labelled=True)
+        self._keep(index, item)
+        return item
 
-    def _keep(self, index: int, prepared: Prepared) -> None:
-        self._kept[index] = prepared
-        self._bytes += _size(prepared)
+    def _keep(self, index: int, item: tuple[Prepared, Target]) -> None:
+        self._kept[index] = item
+        self._bytes += _size(item)
         while self._bytes > self.memory:
             _, dropped = self._kept.popitem(last=False)
             self._bytes -= _size(dropped)
@@ -174,15 +180,45 @@ def _hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
     return digest.hexdigest()
 
 
-def read_entry(path: Path) -> Prepared | None:
-    """Return a cache entry, or None where there is none or a damaged one."""
+def read_item(path: Path) -> tuple[Prepared, Target] | None:
+    """Return a cached (Prepared, Target), or None where there is none or a damaged one."""
+    found = _read(path)
+    if found is None:
+        return None
+    parts: dict[str, dict[str, Tensor]] = {"prepared": {}, "target": {}, "extra": {}}
+    for name, tensor in found.items():
+        part, _, own = name.partition(".")
+        parts[part][own] = tensor
+    target = Target(parts["target"]["point"], parts["target"]["object"], parts["extra"])
+    return Prepared(parts["prepared"]), target
+
+
+def _named(item: tuple[Prepared, Target]) -> dict[str, Tensor]:
+    prepared, target = item
+    return {
+        **{f"prepared.{name}": tensor for name, tensor in prepared.tensors.items()},
+        "target.point": target.point,
+        "target.object": target.object,
+        **{f"extra.{name}": tensor for name, tensor in target.tensors.items()},
+    }
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    metadata = {"content": _hash_tensors(tensors.items())}
+    whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(whole, metadata=metadata)
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def _read(path: Path) -> dict[str, Tensor] | None:
+    """Return an entry's tensors, or None where there is none or a damaged one."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             content = (file.metadata() or {}).get("content")
     except (OSError, SafetensorError, ValueError):
         return None
-    return Prepared(tensors) if content == _hash_tensors(tensors.items()) else None
+    return tensors if content == _hash_tensors(tensors.items()) else None
 
 
 def _remove_leftovers(folder: Path) -> None:
@@ -195,5 +231,5 @@ def _remove_leftovers(folder: Path) -> None:
             continue
 
 
-def _size(prepared: Prepared) -> int:
-    return sum(tensor.nbytes for tensor in prepared.tensors.values())
+def _size(item: tuple[Prepared, Target]) -> int:
+    return sum(tensor.nbytes for tensor in _named(item).values())

@@ -50,7 +50,9 @@ def write_state(
     position: Position,
     identity: Mapping[str, str],
 ) -> None:
-    """Write all that training moves: weights, optimiser, random state and position, atomically.
+    """Write all that training moves: weights, optimiser and position, atomically.
+
+    There is no random state among it: every step seeds its own.
 
     identity: what must be the same when training goes on, as text by name.
     """
@@ -59,8 +61,6 @@ def write_state(
         "position": dataclasses.asdict(position),
         "weights": _moving(method),
         "optimizer": optimizer.state_dict(),
-        "random": torch.random.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
     write_atomically(path, lambda temporary: torch.save(state, temporary))
 
@@ -71,7 +71,7 @@ def read_state(
     optimizer: torch.optim.Optimizer,
     identity: Mapping[str, str],
 ) -> Position | None:
-    """Put method, optimiser and random state back and return the position; None without a file.
+    """Put method and optimiser back and return the position; None without a file.
 
     Raises ZeroflawError for a damaged file and for one of another training, naming the difference.
     """
@@ -96,9 +96,6 @@ def read_state(
     try:
         method.load_state_dict(state["weights"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
-        torch.random.set_rng_state(state["random"])
-        if state["random_cuda"] and len(state["random_cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise _damaged(path, error) from None
     return position

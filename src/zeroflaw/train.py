@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
 import json
 import math
-import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +17,18 @@ from torch import Tensor, nn
 
 from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, Source, batches, stack, training_mode
-from zeroflaw.cache import hash_frozen
+from zeroflaw.cache import CachedItems, FeatureCache, hash_frozen
+from zeroflaw.calibrate import thresholds
+from zeroflaw.datasets.folder import Folder
+from zeroflaw.detector import choose_device
+from zeroflaw.log import processor, write_log
 from zeroflaw.methods.base import Method
 from zeroflaw.optimize import build_optimizer, set_learning_rate
 from zeroflaw.progress import TrainingProgress
 from zeroflaw.resume import Interruption, Position, Row, read_state, write_state
+from zeroflaw.start import start
 from zeroflaw.types import ZeroflawError
+from zeroflaw.validate import HeldOut
 from zeroflaw.version import __version__
 
 Validation = Callable[[Method], Mapping[str, float]]
@@ -99,7 +103,6 @@ def train(
     source = cast(Source, items if hasattr(items, "epoch") else Shuffled(items, settings.seed))
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), Interruption() as interruption:
-        torch.manual_seed(settings.seed)
         training = _Training(method, source, settings, out, validate, card or {}, data)
         training.interruption, training.on_step = interruption, on_step
         training.progress = TrainingProgress(progress, settings.epochs, training.steps_per_epoch)
@@ -201,7 +204,7 @@ class _Training:
         self.whole = True
         self._save_checkpoints(row, better)
         self._write_state()
-        _write_log(self.out / "log.csv", position.history)
+        write_log(self.out / "log.csv", position.history)
         self.progress.epoch(row)
 
     def _batches(self) -> Iterator[list[Item]]:
@@ -218,6 +221,7 @@ class _Training:
         prepared, target = stack(batch)
         total = settings.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizer, position.step, total)
+        torch.manual_seed(settings.seed * 1_000_003 + position.step)  # whatever drew before
         self.whole = False
         terms = self.method.losses(self.method(prepared.to(self.device)), target.to(self.device))
         values = {name: float(term.detach()) for name, term in terms.items()}
@@ -258,10 +262,10 @@ class _Training:
             self.method.eval()
             with torch.no_grad():
                 figures = self.validate(self.method)
-            if self.settings.watch not in figures:
+            if not math.isfinite(figures.get(self.settings.watch, math.nan)):
                 raise ZeroflawError(
                     f"the validation gives no {self.settings.watch!r} to watch, only "
-                    f"{', '.join(figures)}; does the validation data hold good and bad scans?"
+                    f"{', '.join(figures)}; does its data hold good and defective scans?"
                 )
         self._count_seconds()
         named = {f"validation_{name}": float(value) for name, value in figures.items()}
@@ -283,7 +287,11 @@ class _Training:
         return better
 
     def _save_checkpoints(self, row: Row, better: bool) -> None:
-        figures = {name: row[name] for name in row if name.startswith("validation_")}
+        figures = {
+            name: value
+            for name, value in row.items()
+            if name.startswith("validation_") and math.isfinite(value)
+        }
         card = {
             **self.card,
             "seed": self.settings.seed,
@@ -295,6 +303,7 @@ class _Training:
                 "data": self.identity["training data"],
                 "seconds": round(row["seconds"], 1),
                 "processor": processor(self.device),
+                "rates": [group["full_rate"] for group in self.optimizer.param_groups],
                 "versions": {"zeroflaw": __version__, "torch": torch.__version__},
             },
         }
@@ -318,22 +327,68 @@ class _Training:
         self.written = time.monotonic()
 
 
-def _write_log(path: Path, rows: Sequence[Row]) -> None:
-    names = dict.fromkeys(name for row in rows for name in row)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-    checkpoint.write_atomically(path, lambda temporary: temporary.write_text(text.getvalue()))
+def run(
+    method_name: str,
+    data: Path,
+    out: Path,
+    *,
+    validation: Path | None = None,
+    epochs: int | None = None,
+    batch: int | None = None,
+    seed: int | None = None,
+    patience: int | None = None,
+    watch: str | None = None,
+    device: str = "auto",
+    config: Path | None = None,
+    encoder: Path | None = None,
+    text_tower: Path | None = None,
+    stand_in: bool = False,
+    cache: Path | None = None,
+    restart: bool = False,
+    progress: bool = True,
+) -> int:
+    """Train on a folder of labelled scans (see datasets/folder.py) and return the exit code.
 
-
-def processor(device: torch.device) -> str:
-    """Return the name of the processor that computes, as a person would look for it."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    out: receives what `train` writes, and `cache/` unless `cache` names another folder. validation:
+    a folder of labelled scans by which the best epoch and the thresholds are chosen; without it the
+    last epoch and the training scans. None stands for the default of TrainSettings. config to
+    stand_in: see `start`. restart: ignore what an earlier call left. Prints the checkpoint's path;
+    0 when done, 130 when interrupted. Raises ZeroflawError for all that a person can put right.
+    """
+    given = {"epochs": epochs, "batch": batch, "seed": seed, "patience": patience, "watch": watch}
+    settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    scans = Folder(data)
+    held_out = None if validation is None else Folder(validation)
+    counts = [len(folder) for folder in (scans, held_out) if folder is not None]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        method = start(method_name, config, encoder, text_tower, stand_in)
+    method.to(choose_device(device))
+    features = FeatureCache(method, cache or out / "cache")
+    card = {
+        "trained_on": f"{counts[0]} labelled scans of {data.resolve().name}",
+        "licence": scans.licence,
+        "stand_in": stand_in,
+    }
+    try:
+        history = train(
+            method,
+            CachedItems(scans, features),
+            settings,
+            out,
+            None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch),
+            progress,
+            device=choose_device(device),
+            card=card,
+            data=scans.content_hash(),
+            resume=not restart,
+        )
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {out / 'state.pt'}", file=sys.stderr)
+        return 130
+    best, card = checkpoint.load(history.best)
+    best.to(choose_device(device))
+    found = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
+    weights, _ = checkpoint.save(history.best, best, {**card, **found})
+    print(weights)
+    return 0

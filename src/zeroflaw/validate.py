@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from zeroflaw.methods.base import Method, Prepared, Target
+from zeroflaw.metrics.ranking import auroc
 from zeroflaw.types import Float32
 
 
@@ -41,24 +41,11 @@ class HeldOut:
             objects.append((_flat(evidence.object_logit), _flat(target.object)))
         figures = {"loss": total / max(len(self.items), 1)}
         for name, pairs in (("point_auroc", points), ("object_auroc", objects)):
-            value = auroc(*(np.concatenate(part) for part in zip(*pairs, strict=True)))
-            if value is not None:
+            scores, labels = (np.concatenate(part) for part in zip(*pairs, strict=True))
+            value = auroc(scores, labels > 0.5)
+            if not np.isnan(value):
                 figures[name] = value
         return figures
-
-
-def auroc(scores: Float32, labels: Float32) -> float | None:
-    """Return the area under the ROC curve, ties counted half; None where all labels agree.
-
-    scores, labels: (N,); a label above 0.5 is positive.
-    """
-    positive = labels > 0.5
-    count = int(positive.sum())
-    if count in (0, len(positive)):
-        return None
-    ranks = rankdata(scores)
-    area = float(ranks[positive].sum()) - count * (count + 1) / 2
-    return area / (count * (len(positive) - count))
 
 
 def _flat(tensor: torch.Tensor) -> Float32:

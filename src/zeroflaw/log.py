@@ -1,0 +1,36 @@
+"""What a training writes down: its figures per epoch as a table, and what it ran on."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from zeroflaw.checkpoint import write_atomically
+from zeroflaw.resume import Row
+
+
+def write_log(path: Path, rows: Sequence[Row]) -> None:
+    """Write the rows, one per epoch, as CSV; a figure that a row lacks stays empty."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
+    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue()))
+
+
+def processor(device: torch.device) -> str:
+    """Return the name of the processor that computes, as a person would look for it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,57 @@
+"""Methods at the start of their training, with the frozen parts that they build upon."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from zeroflaw.checkpoint import build_config
+from zeroflaw.encoders.text import TextConfig, TextTower
+from zeroflaw.methods.base import Method
+from zeroflaw.methods.btp import BTP, BTPConfig
+from zeroflaw.methods.btp_published import published_btp
+from zeroflaw.types import ZeroflawError
+
+
+def start(
+    method: str,
+    config: Path | None = None,
+    encoder: Path | None = None,
+    text_tower: Path | None = None,
+    stand_in: bool = False,
+) -> Method:
+    """Return the method, ready to train, its heads drawn from torch's random state.
+
+    config: JSON file with settings other than the defaults. encoder, text_tower: files of the
+    published weights, by default those that `zeroflaw weights` keeps. stand_in: small random ones
+    instead, for trying things out without a download. Raises ZeroflawError for a method that is
+    not trained on a folder, for unknown settings, and for a missing file, saying how to get it.
+    """
+    if method != BTP.name:
+        raise ZeroflawError(f"{method!r} cannot be trained on a folder of scans; {BTP.name} can")
+    settings: BTPConfig = build_config(BTPConfig, _read(config), str(config))
+    if not stand_in:
+        return published_btp(settings, encoder, text_tower)
+    if encoder or text_tower:
+        raise ZeroflawError("stand-in weights were asked for and files of weights given; choose")
+    btp = BTP(settings)
+    small = TextConfig(width=64, depth=2, heads=1, projection=settings.text_space)
+    btp.learn_prompts(TextTower(small))
+    return btp
+
+
+def _read(config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    try:
+        values = json.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ZeroflawError(f"{config}: cannot be read ({error.strerror})") from None
+    except ValueError as error:
+        raise ZeroflawError(f"{config}: not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ZeroflawError(
+            f'{config}: expected a JSON object of settings, like {{"points": 1024}}'
+        )
+    return values
