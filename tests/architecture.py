@@ -240,16 +240,25 @@ def _is_writer(node: Definition, used: set[str]) -> bool:
     )
 
 
+def _extends(node: Definition, name: str) -> bool:
+    return isinstance(node, ast.ClassDef) and name in {ast.unparse(base) for base in node.bases}
+
+
+def _is_dataset(node: Definition, used: set[str]) -> bool:
+    """A class that extends Dataset."""
+    del used
+    return _extends(node, "Dataset")
+
+
 def _is_method(node: Definition, used: set[str]) -> bool:
     """A class that extends Method."""
     del used
-    return isinstance(node, ast.ClassDef) and "Method" in {ast.unparse(b) for b in node.bases}
+    return _extends(node, "Method")
 
 
 def _is_encoder(node: Definition, used: set[str]) -> bool:
     """A network that is not a part of another one in the same folder."""
-    bases = {ast.unparse(base) for base in node.bases} if isinstance(node, ast.ClassDef) else set()
-    return bool(bases & {"nn.Module", "torch.nn.Module", "Module"}) and node.name not in used
+    return _extends(node, "nn.Module") and node.name not in used
 
 
 def _is_defect(node: Definition, used: set[str]) -> bool:
@@ -263,6 +272,7 @@ KINDS: dict[tuple[str, str], Callable[[Definition, set[str]], bool]] = {
     ("io", "READERS"): _is_reader,
     ("io", "WRITERS"): _is_writer,
     ("synthesis", "DEFECTS"): _is_defect,
+    ("datasets", "DATASETS"): _is_dataset,
     ("encoders", "ENCODERS"): _is_encoder,
     ("methods", "METHODS"): _is_method,
 }

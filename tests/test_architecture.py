@@ -184,6 +184,7 @@ WRITER = "def write_ply(path: Path, inspection: Inspection) -> None: ..."
         ("io", READER, "READERS", "read_ply"),
         ("io", WRITER, "WRITERS", "write_ply"),
         ("synthesis", DEFECT, "DEFECTS", "dent"),
+        ("datasets", "class Folder(Dataset): ...", "DATASETS", "Folder"),
         ("methods", METHOD, "METHODS", "BTP"),
         ("encoders", ENCODER, "ENCODERS", "PointBERT"),
     ],
