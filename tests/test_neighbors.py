@@ -155,3 +155,13 @@ def test_the_curve_visits_every_point_once_and_in_short_steps() -> None:
     step = np.linalg.norm(np.diff(points[order], axis=0), axis=1)
     assert np.median(step) < 3 * np.sqrt(5 * 3 / len(points))
     assert z_order(np.ones((4, 3))).tolist() == [0, 1, 2, 3]
+
+
+def test_stray_points_do_not_spoil_the_curve_for_the_others() -> None:
+    rng = np.random.default_rng(8)
+    points = np.concatenate([rng.random((20_000, 3)) * [1, 1, 0], 1e6 * rng.normal(size=(20, 3))])
+    points = rng.permutation(points)
+    order = z_order(points)
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(points)))
+    step = np.linalg.norm(np.diff(points[order], axis=0), axis=1)
+    assert np.median(step) < 3 * np.sqrt(1 / len(points))

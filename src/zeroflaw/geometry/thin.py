@@ -37,11 +37,11 @@ def thin(points: NDArray[Any], count: int) -> Thinned:
     """Return at most `count` points that stand for the scan, evenly spread over it.
 
     points: (N, 3), finite. The cells' size is chosen so that 0.85 to 1.0 of `count` are occupied;
-    fewer are where no size gives so many: where the points have few distinct places, or nearly
-    all lie within a millionth of the scan's extent. Cells come by their place in the grid; up to
-    `count` points are all kept, by rising x, y and z. Permuting the points permutes nothing but
-    the values of `index`: sums are exact, and ties go by coordinates. Raises ValueError where
-    count is not positive.
+    fewer are where no size gives so many: where the points have few distinct places, lie on a
+    coarse lattice, or nearly all within a hundred-thousandth of the scan's extent. Cells come by
+    their place in the grid; up to `count` points are all kept, by rising x, y and z. Permuting
+    the points permutes nothing but the values of `index`: sums are exact, and ties go by
+    coordinates. Raises ValueError where count is not positive.
     """
     exact = np.asarray(points, dtype=np.float64)
     if exact.ndim != 2 or exact.shape[1] != 3:
