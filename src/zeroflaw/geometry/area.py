@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 
 from zeroflaw.types import Bool, Float64, Int64
 
-_SAMPLE = 200_000  # points of a large scan that its density is taken from
+_SAMPLE = 100_000  # points of a large scan that its density is taken from
 _PROBES = 20_000  # places that the area of a large scan is summed over
 _NEIGHBORS = 8
 

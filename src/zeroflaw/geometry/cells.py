@@ -27,7 +27,7 @@ def linked_cells(points: Float64, reach: float) -> Int64:
     _, index = tree.query(points, ranks, distance_upper_bound=reach, workers=-1)
     start, rank = np.nonzero(index < len(points))
     links = np.stack([cell[start], cell[index[start, rank]]], axis=1)
-    component = _joined(links, len(cells))
+    component = joined(links, len(cells))
     near = cKDTree(cells).query_pairs(2.0, p=np.inf, output_type="ndarray")
     near = near[component[near[:, 0]] != component[near[:, 1]]]
     if len(near) == 0:
@@ -37,7 +37,7 @@ def linked_cells(points: Float64, reach: float) -> Int64:
     touching = [
         pair for pair in near if _within(points[members[pair[0]]], points[members[pair[1]]], reach)
     ]
-    return _joined(np.concatenate([links, np.array(touching).reshape(-1, 2)]), len(cells))[cell]
+    return joined(np.concatenate([links, np.array(touching).reshape(-1, 2)]), len(cells))[cell]
 
 
 def _numbered(place: Float64) -> tuple[Int64, Int64]:
@@ -53,7 +53,7 @@ def _numbered(place: Float64) -> tuple[Int64, Int64]:
     return cell, first
 
 
-def _joined(links: Int64, count: int) -> Int64:
+def joined(links: Int64, count: int) -> Int64:
     """A component's number for each of `count` nodes. links: (L, 2)."""
     edges = (np.ones(len(links), dtype=np.int32), (links[:, 0], links[:, 1]))
     component = connected_components(csr_matrix(edges, (count, count)), directed=False)[1]

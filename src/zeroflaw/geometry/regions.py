@@ -6,28 +6,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.area import point_areas
-from zeroflaw.geometry.cells import linked_cells
+from zeroflaw.geometry.cells import joined, linked_cells
 from zeroflaw.types import Bool, Float32, Float64, Int64, Region, Scan
 
 NEIGHBORS = 6
 REACH = 2.5  # an edge is at most so many times the median distance to the nearest neighbours
+_LOCAL_NEIGHBORS = 12  # enough to hold an evenly scattered surface together
 _PAIRS = 8_000_000  # above so many edges, points are first joined by cells
 # On an evenly scattered surface the median distance to the 6 nearest neighbours is about that to
 # the third or fourth, √(3.5 / π) times the square root of the area per point.
 _SPACING_OF_AREA = np.sqrt(3.5 / np.pi)
 
 
-def connected_regions(points: NDArray[Any], mask: Bool, reach: float | None = None) -> Int64:
+def connected_regions(
+    points: NDArray[Any], mask: Bool, reach: float | Float64 | None = None
+) -> Int64:
     """Number the connected regions of the marked points, −1 for all other points.
 
     points: (N, 3); mask: (N,); reach: the longest edge between two points of a region, in the
     points' unit, by default 2.5 × the median distance of the marked points to their 6 nearest
-    marked neighbours. Returns (N,), regions numbered from 0 in the order of their first point.
+    marked neighbours. With one reach per point, (N,), the longest edge is the geometric mean of its
+    ends', and each point is joined to at most its 12 nearest. Returns (N,), regions numbered from 0
+    in the order of their first point.
     """
     labels = np.full(len(points), -1, dtype=np.int64)
     inside = np.flatnonzero(mask)
@@ -35,9 +38,12 @@ def connected_regions(points: NDArray[Any], mask: Bool, reach: float | None = No
         return labels
     marked = np.asarray(points, dtype=np.float64)[inside]
     tree = cKDTree(marked, balanced_tree=False)
-    if reach is None:
-        reach = REACH * _neighbor_distance(tree, marked)
-    labels[inside] = _in_order(_components(tree, marked, reach))
+    if isinstance(reach, np.ndarray):
+        component = _locally_linked(tree, marked, reach[inside])
+    else:
+        longest = REACH * _neighbor_distance(tree, marked) if reach is None else float(reach)
+        component = _linked(tree, marked, longest)
+    labels[inside] = _in_order(component)
     return labels
 
 
@@ -50,19 +56,26 @@ def _neighbor_distance(tree: cKDTree, marked: Float64) -> float:
     return float(np.median(distance))
 
 
-def _components(tree: cKDTree, marked: Float64, reach: float) -> NDArray[Any]:
+def _linked(tree: cKDTree, marked: Float64, reach: float) -> Int64:
     """A component's number for each point, any two within reach being linked."""
     probe = marked[:: max(1, len(marked) // 256)]
     reached = tree.query_ball_point(probe, reach, return_length=True)
     if float(reached.mean()) * len(marked) / 2.0 > _PAIRS:
         return linked_cells(marked, reach)
-    pairs = tree.query_pairs(reach, output_type="ndarray")
-    edges = (np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1]))
-    graph = csr_matrix(edges, (len(marked), len(marked)))
-    return np.asarray(connected_components(graph, directed=False)[1])
+    return joined(tree.query_pairs(reach, output_type="ndarray"), len(marked))
 
 
-def _in_order(component: NDArray[Any]) -> Int64:
+def _locally_linked(tree: cKDTree, marked: Float64, reach: Float64) -> Int64:
+    """A component's number for each point, near points within their own reach being linked."""
+    if len(marked) < 2:
+        return np.zeros(len(marked), dtype=np.int64)
+    ranks = np.arange(2, min(_LOCAL_NEIGHBORS + 1, len(marked)) + 1)
+    distance, index = tree.query(marked, ranks, workers=-1)
+    start, rank = np.nonzero(distance**2 <= reach[:, None] * reach[index])
+    return joined(np.stack([start, index[start, rank]], axis=1), len(marked))
+
+
+def _in_order(component: Int64) -> Int64:
     """The same partition, numbered by each part's first member."""
     _, first, inverse = np.unique(component, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
@@ -77,8 +90,8 @@ def describe_regions(
 
     point_scores: (N,), a score that is not finite marks nothing; minimum_points: smaller regions
     are dropped, by default 6 or √N / 20 points, whichever is more. Points belong together within
-    2.5 × the scan's own spacing there. Strongest is the highest peak, then the largest sum of
-    scores over the area. A region's share of the surface weighs each point by the local area per
+    2.5 × the spacing of the scan around them. Strongest is the highest peak, then the largest sum
+    of scores over the area. A region's share of the surface weighs each point by the local area per
     point, so that uneven density does not bias it.
     """
     scores = np.asarray(point_scores)
@@ -92,8 +105,9 @@ def describe_regions(
         return ()
     areas, surface = point_areas(scan.points, inside)
     shares = areas / surface if surface > 0.0 else np.full(len(inside), 1.0 / len(scan))
-    reach = REACH * _SPACING_OF_AREA * float(np.sqrt(np.median(areas)))
-    labels = connected_regions(scan.points, mask, reach if reach > 0.0 else None)[inside]
+    reach = np.zeros(len(scan))
+    reach[inside] = REACH * _SPACING_OF_AREA * np.sqrt(areas)
+    labels = connected_regions(scan.points, mask, reach)[inside]
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     regions = [
