@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +83,26 @@ def without_module(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_entries(
-    module: nn.Module, entries: Mapping[str, Tensor], source: str | Path, prefix: str = ""
+    module: nn.Module,
+    entries: Mapping[str, Tensor],
+    source: str | Path,
+    published: Callable[[str], str] = str,
 ) -> None:
     """Load entries into a module, all of them and nothing else.
 
-    prefix: what the published names carry in front of the module's own, for the messages. Raises
-    ZeroflawError that names every missing, unexpected or differently shaped entry.
+    published: the module's name of an entry to the file's, for the messages. Raises ZeroflawError
+    that names every missing, unexpected or differently shaped entry.
     """
     expected = module.state_dict()
     problems = []
-    if missing := sorted(set(expected) - set(entries)):
-        problems.append("missing " + ", ".join(prefix + name for name in missing))
-    if unexpected := sorted(set(entries) - set(expected)):
-        problems.append("unexpected " + ", ".join(prefix + name for name in unexpected))
+    if missing := sorted(published(name) for name in set(expected) - set(entries)):
+        problems.append("missing " + ", ".join(missing))
+    if unexpected := sorted(published(name) for name in set(entries) - set(expected)):
+        problems.append("unexpected " + ", ".join(unexpected))
     for name in sorted(set(expected) & set(entries)):
         ours, theirs = tuple(expected[name].shape), tuple(entries[name].shape)
         if ours != theirs:
-            problems.append(f"{prefix}{name} has shape {theirs}, expected {ours}")
+            problems.append(f"{published(name)} has shape {theirs}, expected {ours}")
     if problems:
         raise ZeroflawError(f"{source}: entries do not fit: {'; '.join(problems)}")
     values = {name: tensor.to(expected[name].dtype) for name, tensor in entries.items()}

@@ -268,11 +268,16 @@ def load_pointbert(path: Path, config: PointBERTConfig | None = None) -> PointBE
     """
     found = read_entries(path)
     passed = ("open_clip_model.", "logit_scale")
-    entries = {
-        name.removeprefix("point_encoder."): tensor
-        for name, tensor in found.items()
-        if not name.startswith(passed)
-    }
+    kept = {name: tensor for name, tensor in found.items() if not name.startswith(passed)}
     encoder = PointBERT(config)
-    load_entries(encoder, entries, path)
+    names = {published_name(name): name for name in encoder.state_dict()}
+    entries = {names.get(name, name): tensor for name, tensor in kept.items()}
+    load_entries(
+        encoder, entries, path, lambda name: name if name in kept else published_name(name)
+    )
     return encoder.eval().requires_grad_(False)
+
+
+def published_name(name: str) -> str:
+    """Return what ULIP-2's file calls an entry of PointBERT."""
+    return name if name == "pc_projection" else f"point_encoder.{name}"

@@ -232,7 +232,7 @@ class BTP(Method):
         whole = combine_object(overall, patch, config.alpha, config.rule, config.top_share)
         return Scores(
             to_full_resolution(known, point, scan.points, config.full_resolution),
-            float(whole[0]),
+            whole[0].item(),
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:

@@ -60,4 +60,4 @@ def load_released_heads(method: BTP, path: Path) -> None:
         raise ZeroflawError(f"{path}: entries do not fit: {'; '.join(problems)}")
     for name in HEADS:
         entries: dict[str, Tensor] = without_module(content[name])
-        load_entries(method.get_submodule(name), entries, path, prefix=f"{name}.")
+        load_entries(method.get_submodule(name), entries, path, f"{name}.{{}}".format)
