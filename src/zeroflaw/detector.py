@@ -105,13 +105,11 @@ def shipped() -> tuple[str, ...]:
 
 def find_weights(name_or_path: str | Path) -> Path:
     """The weights file of a shipped detector's name, or of a checkpoint's path."""
-    given = Path(name_or_path)
-    names = shipped()
+    given, names = Path(name_or_path), shipped()
     if str(name_or_path) in names:
         return Path(str(resources.files("zeroflaw"))) / "weights" / f"{given}.safetensors"
-    candidates = (given, given.with_name(f"{given.name}.safetensors"))
-    for path in candidates:
-        if given.name and path.is_file():
+    for path in (given, given.parent / f"{given.name}.safetensors"):
+        if path.is_file():
             return path
     known = ", ".join(names) if names else "none"
     raise ZeroflawError(
@@ -151,4 +149,4 @@ def _checked(scores: Scores, scan: Scan, name: str) -> Float32:
         raise ZeroflawError(
             f"{scan.name}: detector {name} gave scores that are no numbers; its weights are damaged"
         )
-    return np.clip(points, 0, 1)
+    return np.clip(points, 0, 1, dtype=np.float32)

@@ -12,6 +12,7 @@ from pathlib import Path
 from zeroflaw.io import READERS
 
 OWN_ENDING = "_scores.ply"  # of the coloured scans that an inspection writes
+LABEL_FOLDERS = ("gt", "GT")  # as data sets name them
 NOT_SCANS = ("readme", "license", "licence", "notice", "changelog", "requirements")
 RESULT_ENDINGS = (OWN_ENDING, "_heatmap.png", ".json")
 
@@ -28,8 +29,9 @@ def find_scans(inputs: Iterable[str]) -> tuple[list[Path], list[Failure]]:
     """The scan files that the inputs mean, in their order and each once, and the useless inputs.
 
     A file is taken as it is. A folder stands for all files below it whose ending a reader knows,
-    sorted, but for hidden ones, texts such as README.txt and what an earlier inspection wrote. A
-    pattern (`*`, `?`, `[…]`, `**`) stands for all that match it.
+    sorted, but for hidden ones, label files (in `gt`, or a text beside a scan of the same name),
+    texts such as README.txt, and what an earlier inspection wrote. A pattern (`*`, `?`, `[…]`,
+    `**`) stands for all that match it.
     """
     found: dict[Path, Path] = {}
     failures = []
@@ -56,11 +58,14 @@ def scans_below(folder: Path) -> list[Path]:
     found = []
     for path in folder.rglob("*"):
         below = path.relative_to(folder).parts
-        hidden = any(part.startswith(".") for part in below)
+        hidden = any(part.startswith(".") or part in LABEL_FOLDERS for part in below)
         known = path.suffix.lower() in READERS and path.stem.lower() not in NOT_SCANS
         if known and not hidden and not path.name.endswith(OWN_ENDING) and path.is_file():
             found.append(path)
-    return sorted(found)
+    stems = {path.with_suffix("") for path in found if path.suffix.lower() != ".txt"}
+    return sorted(
+        path for path in found if path.suffix.lower() != ".txt" or path.with_suffix("") not in stems
+    )
 
 
 def scans_matching(pattern: str) -> list[Path]:

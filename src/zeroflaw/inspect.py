@@ -205,4 +205,4 @@ def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
         parts.append("interrupted")
     console.print(Text(f"{', '.join(parts)} ({seconds:.1f} s)"))
     if request.out is not None and rows:
-        console.print(Text(f"results in {printable(request.out)}"))
+        console.print(Text(f"results in {printable(request.out)}"), soft_wrap=True)

@@ -1,0 +1,101 @@
+"""Tables of inspections for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from zeroflaw.reports.numbers import length_text, percent_text, place_text
+from zeroflaw.types import Inspection, Region
+
+LISTED = 5  # regions of one scan in the table; the JSON has all
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the tables say of one scan, without its points. diagonal: of the box around it."""
+
+    name: str
+    points: int
+    diagonal: float
+    score: float
+    defective: bool
+    regions: tuple[Region, ...]
+
+    @staticmethod
+    def of(name: str, inspection: Inspection) -> Row:
+        """The row of an inspection under the name that the user shall see."""
+        return Row(
+            name=name,
+            points=len(inspection.scan),
+            diagonal=float(np.linalg.norm(np.ptp(inspection.scan.points, axis=0))),
+            score=inspection.score,
+            defective=inspection.defective,
+            regions=tuple(replace(one, index=one.index[:0]) for one in inspection.regions),
+        )
+
+
+def overview(rows: Sequence[Row]) -> Table:
+    """One line per scan: score, verdict, number of defects, the largest's size, their area."""
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("scan", overflow="fold", min_width=12)
+    for title in ("points", "score", "verdict", "defects", "largest", "area"):
+        table.add_column(title, justify="left" if title == "verdict" else "right", no_wrap=True)
+    for row in rows:
+        found = bool(row.regions)
+        count = str(len(row.regions))
+        table.add_row(
+            Text(row.name),
+            f"{row.points:,}",
+            f"{row.score:.3f}",
+            Text("defective", "bold red") if row.defective else Text("good", "green"),
+            count if row.defective or not found else f"({count})",
+            length_text(max(one.size for one in row.regions)) if found else "-",
+            percent_text(sum(one.area_share for one in row.regions)) if found else "-",
+        )
+    return table
+
+
+def defects(rows: Sequence[Row]) -> Table | None:
+    """One line per region, strongest first: size, centre, extent, area share and peak score.
+
+    Lengths are in the scan's unit. None where no scan has a region.
+    """
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("scan", overflow="fold", min_width=8)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("size", justify="right", no_wrap=True)
+    table.add_column("centre x y z", overflow="fold")
+    table.add_column("extent x y z", overflow="fold")
+    table.add_column("area", justify="right", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    for row in rows:
+        for number, region in enumerate(row.regions[:LISTED], 1):
+            table.add_row(
+                Text(row.name if number == 1 else ""),
+                str(number),
+                length_text(region.size),
+                place_text(region.center, row.diagonal / 1000),
+                place_text(region.extent, row.diagonal / 1000),
+                percent_text(region.area_share),
+                f"{region.peak:.2f}",
+            )
+        left = len(row.regions) - LISTED
+        if left > 0:
+            table.add_row("", "", "", f"and {left} weaker")
+    return table if table.row_count else None
+
+
+def footnotes(rows: Sequence[Row]) -> list[str]:
+    """What the numbers in the tables mean where that is not plain."""
+    notes = []
+    if any(row.regions and not row.defective for row in rows):
+        notes.append("(n): spots above the point threshold on a scan that is good as a whole")
+    if any(row.defective and not row.regions for row in rows):
+        notes.append("defective with 0 defects: no spot reaches the point threshold")
+    return notes
