@@ -38,6 +38,15 @@ def tiny_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "tiny", Tiny)
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small networks wait for each other's threads on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def run(out: Path, method: Tiny | None = None, **options: object) -> History:
     method = method or tiny_method()
     settings = options.pop("settings", SETTINGS)
@@ -92,6 +101,8 @@ def test_the_state_written_within_an_epoch_is_enough_after_a_crash(tmp_path: Pat
 KILLED = """
 import sys, time
 from pathlib import Path
+import torch
+torch.set_num_threads(1)
 sys.path[:0] = [{tests!r}]
 from tiny_method import Tiny, tiny_items, tiny_method
 from zeroflaw.methods import METHODS

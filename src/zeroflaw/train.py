@@ -18,15 +18,11 @@ from torch import Tensor, nn
 from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, Source, batches, stack, training_mode
 from zeroflaw.cache import CachedItems, FeatureCache, hash_frozen
-from zeroflaw.calibrate import thresholds
-from zeroflaw.datasets.folder import Folder
-from zeroflaw.detector import choose_device
 from zeroflaw.log import processor, write_log
 from zeroflaw.methods.base import Method
 from zeroflaw.optimize import build_optimizer, set_learning_rate
 from zeroflaw.progress import TrainingProgress
 from zeroflaw.resume import Interruption, Position, Row, read_state, write_state
-from zeroflaw.start import start
 from zeroflaw.types import ZeroflawError
 from zeroflaw.validate import HeldOut
 from zeroflaw.version import __version__
@@ -355,6 +351,11 @@ def run(
     stand_in: see `start`. restart: ignore what an earlier call left. Prints the checkpoint's path;
     0 when done, 130 when interrupted. Raises ZeroflawError for all that a person can put right.
     """
+    from zeroflaw.calibrate import thresholds  # what only the verb needs, not every worker
+    from zeroflaw.datasets.folder import Folder
+    from zeroflaw.detector import choose_device
+    from zeroflaw.start import start
+
     given = {"epochs": epochs, "batch": batch, "seed": seed, "patience": patience, "watch": watch}
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     scans = Folder(data)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
+from zeroflaw import io
 from zeroflaw.datasets.base import Dataset
-from zeroflaw.io import READERS, read
 from zeroflaw.types import Bool, Float64, Scan, ScanError, ZeroflawError
 
 LABEL_FOLDERS = ("gt", "GT")
@@ -80,7 +80,7 @@ def find_labelled(root: Path) -> tuple[LabelledFile, ...]:
     scans = [
         path
         for path in below
-        if path.suffix.lower() in READERS
+        if path.suffix.lower() in io.READERS
         and path.stem.lower() not in NOT_SCANS
         and path not in label_files
         and path.is_file()
@@ -98,7 +98,7 @@ def find_labelled(root: Path) -> tuple[LabelledFile, ...]:
         found.append(LabelledFile(scan, labels[0] if labels else None, good))
     if not found:
         raise ZeroflawError(
-            f"{root}: no scan in this folder; readable are {', '.join(sorted(READERS))}"
+            f"{root}: no scan in this folder; readable are {', '.join(sorted(io.READERS))}"
         )
     for path in sorted(label_files - used):
         if path.suffix == ".txt":
@@ -108,7 +108,7 @@ def find_labelled(root: Path) -> tuple[LabelledFile, ...]:
 
 def read_labelled(file: LabelledFile) -> Scan:
     """Return the scan with its labels. Raises ScanError, also where there are none."""
-    scan = read(file.scan)
+    scan = io.read(file.scan)
     labels = scan.labels
     if file.labels is not None:
         rows = read_label_file(file.labels)
