@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
 from zeroflaw.metrics.ranking import auroc
+from zeroflaw.synthesis.generate import Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
 
 Item = tuple[Prepared, Target]
@@ -21,8 +23,8 @@ POINTS = 4096  # of the described points of a scan, those that a training step s
 CALIBRATION = 24  # scans that fix the scale of the descriptors
 
 
-class PreparedScans(Dataset[Item]):
-    """Synthetic scans as (Prepared, Target), thinned to a common size so that they stack."""
+class PreparedPairs(Dataset[tuple[Item, Item]]):
+    """Pair by number: a defective scan and its good twin, thinned to a size at which they stack."""
 
     def __init__(self, scans: SyntheticScans, config: CompactConfig, points: int = POINTS) -> None:
         self.scans = scans
@@ -30,13 +32,20 @@ class PreparedScans(Dataset[Item]):
         self.points = points
         self._method: Compact | None = None
 
-    def __getitem__(self, number: int) -> Item:
+    def __getitem__(self, number: int) -> tuple[Item, Item]:
         torch.set_num_threads(1)
         if self._method is None:
             self._method = Compact(self.config, trainable=False)
-        made = self.scans[number]
-        prepared = self._method.prepare(made.scan)
-        target = self._method.target(made.scan, prepared)
+        shape, seed, made = self.scans.pair(number)
+        twin = good_twin(shape, seed, self.scans.pair_settings)
+        return (
+            self._item(self._method, made, 2 * number),
+            self._item(self._method, twin, 2 * number + 1),
+        )
+
+    def _item(self, method: Compact, made: Synthesized, number: int) -> Item:
+        prepared = method.prepare(made.scan)
+        target = method.target(made.scan, prepared)
         kind = torch.tensor([KINDS.index(made.kind) if made.kind in KINDS else -1])
         keep = kept_points(prepared["index"].shape[1], self.points, number)
         tensors = dict(prepared.tensors)
@@ -58,9 +67,9 @@ def kept_points(count: int, wanted: int, seed: int) -> torch.Tensor:
 
 @dataclass
 class FreshScans:
-    """A source of training items that never repeats: epoch e holds scans e·size to (e+1)·size."""
+    """A source of items that never repeats: epoch e holds scans e·size to (e + 1)·size, even."""
 
-    dataset: PreparedScans
+    dataset: PreparedPairs
     size: int
     workers: int
 
@@ -69,22 +78,23 @@ class FreshScans:
 
     def epoch(self, number: int, start: int) -> Iterator[Item]:
         """Yield the items of epoch `number` from item `start` on, made by worker processes."""
-        numbers = range(number * self.size + start, (number + 1) * self.size)
+        pairs = range((number * self.size + start) // 2, (number + 1) * self.size // 2)
         loader = DataLoader(
             self.dataset,
             batch_size=None,
-            sampler=numbers,
+            sampler=pairs,
             num_workers=self.workers,
-            prefetch_factor=8 if self.workers else None,
+            prefetch_factor=4 if self.workers else None,
             multiprocessing_context="spawn" if self.workers else None,
         )
-        yield from loader
+        items = (item for pair in loader for item in pair)
+        yield from islice(items, start % 2, None)
 
 
 class HeldOut:
     """Figures on scans of categories that training never sees, prepared once."""
 
-    def __init__(self, dataset: PreparedScans, count: int, workers: int) -> None:
+    def __init__(self, dataset: PreparedPairs, count: int, workers: int) -> None:
         self.items = list(FreshScans(dataset, count, workers).epoch(0, 0))
 
     def __call__(self, method: Method) -> Mapping[str, float]:
@@ -109,9 +119,9 @@ class HeldOut:
         }
 
 
-def calibrate(method: Compact, dataset: PreparedScans) -> None:
+def calibrate(method: Compact, dataset: PreparedPairs) -> None:
     """Fix the scale of the descriptors from the first training scans."""
-    rows = [dataset[number][0]["point"][0].float() for number in range(CALIBRATION)]
+    rows = [dataset[number][0][0]["point"][0].float() for number in range(CALIBRATION)]
     method.fit_scale(torch.cat(rows))
 
 
@@ -119,12 +129,12 @@ def run(
     corpus: Path,
     out: Path,
     *,
-    epochs: int = 14,
-    scans: int = 960,
+    epochs: int = 12,
+    scans: int = 896,
     batch: int = 8,
     learning_rate: float = 1e-3,
-    workers: int = 1,
-    held_out: int = 128,
+    workers: int = 2,
+    held_out: int = 96,
     seed: int = 1,
     device: str = "cpu",
     config: CompactConfig | None = None,
@@ -134,8 +144,8 @@ def run(
     epochs × scans fresh scans are seen, each once.
     """
     config = config or CompactConfig()
-    training = PreparedScans(SyntheticScans(SyntheticSettings(corpus, "train", seed)), config)
-    watching = PreparedScans(SyntheticScans(SyntheticSettings(corpus, "validation", 0)), config)
+    training = PreparedPairs(SyntheticScans(SyntheticSettings(corpus, "train", seed)), config)
+    watching = PreparedPairs(SyntheticScans(SyntheticSettings(corpus, "validation", 0)), config)
     torch.manual_seed(seed)
     method = Compact(config)
     calibrate(method, training)

@@ -53,7 +53,11 @@ class SyntheticScans:
     def __init__(self, settings: SyntheticSettings) -> None:
         self.settings = settings
         self._shapes: list[list[Shape]] | None = None
-        self._weights: np.ndarray | None = None
+
+    @property
+    def pair_settings(self) -> Settings:
+        """What both scans of a pair are made with."""
+        return replace(self.settings.scans, defective_share=1.0)
 
     def categories(self) -> list[list[Shape]]:
         """Return the split's shapes of the corpus, one list per category."""
@@ -78,13 +82,12 @@ class SyntheticScans:
 
     def pair(self, number: int) -> tuple[Shape, int, Synthesized]:
         """Return the shape, seed and defective scan of pair `number`."""
-        settings = replace(self.settings.scans, defective_share=1.0)
         for attempt in range(ATTEMPTS):
             rng = np.random.default_rng([self.settings.seed, number, attempt])
             shape = self.shape(rng)
             seed = int(rng.integers(2**31))
             try:
-                made = synthesize(shape, seed, settings)
+                made = synthesize(shape, seed, self.pair_settings)
             except UnusableShape:
                 continue
             if made.kind != "good":
@@ -93,8 +96,7 @@ class SyntheticScans:
 
     def __getitem__(self, number: int) -> Synthesized:
         shape, seed, made = self.pair(number // 2)
-        settings = replace(self.settings.scans, defective_share=1.0)
-        return made if number % 2 == 0 else good_twin(shape, seed, settings)
+        return made if number % 2 == 0 else good_twin(shape, seed, self.pair_settings)
 
 
 def families_of(split: Split) -> Sequence[str]:
