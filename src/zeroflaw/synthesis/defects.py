@@ -104,7 +104,7 @@ def rough(site: Site, rng: np.random.Generator) -> Change:
     longest = max(2 * shortest, 0.3 * site.size)
     grain = Waves.random(shortest, longest, rng, 24)
     sharpness = float(rng.uniform(0.5, 0.9))
-    strength = np.float32(min(0.5 * site.amplitude, max(0.1 * longest, 1.5 * site.visible)))
+    strength = np.float32(min(0.5 * site.amplitude, max(0.06 * longest, 1.5 * site.visible)))
     index = site.same_side(1.25 * site.radius)
     normals = site.normals[index]
 

@@ -50,8 +50,9 @@ class Settings:
 class Synthesized:
     """A scan with labels, and what was done to it.
 
-    kind: "good" or a key of DEFECTS. size: diameter of the defect, amplitude: its height or depth,
-    both in diagonals of the part (0 when good). sided: "full" or "one". displacement: (N,)
+    kind: "good" or a key of DEFECTS. size: diameter of the defect, amplitude: its greatest
+    deviation from the good surface (at least half the size for a gap), both in diagonals of the
+    part (0 when good). sided: "full" or "one". displacement: (N,)
     float32, signed distance to the good twin's surface in the scan's unit, positive outside.
     origin: (N,) which point of the surface it is; the good twin gives the same number to the same
     place, -1 for surface that the good twin does not have. noise: sigma in diagonals.
@@ -84,11 +85,12 @@ def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synt
     """One scan of the shape, deterministic per seed. Raises UnusableShape."""
     part, surface, sensor, defect = np.random.default_rng(seed).spawn(4)
     view = _view(shape.triangles, settings, part, surface)
-    kind = GOOD
+    good = _Made(_cloud(view, sensor), GOOD, 0.0, 0.0)
+    made = None
     if settings.kinds != (GOOD,) and defect.random() < settings.defective_share:
         kind = str(defect.choice([name for name in settings.kinds if name != GOOD]))
-    made = _defect(view, kind, settings, defect) if kind != GOOD else None
-    return _scan(shape, view, made, sensor)
+        made = _defective(view, good.cloud, kind, settings, defect)
+    return _scan(shape, view, made or good)
 
 
 def good_twin(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:
@@ -130,43 +132,6 @@ def _look(
     return points, normals, sight.ray, len(points) / total
 
 
-@dataclass(frozen=True)
-class _Made:
-    change: Change
-    kind: str
-    size: float
-    amplitude: float
-
-
-def _defect(view: _View, kind: str, settings: Settings, rng: np.random.Generator) -> _Made | None:
-    """A defect of the kind that can be seen, or None when every attempt failed."""
-    spacing = view.spacing * float(np.sqrt(len(view.points) / view.count))
-    visible = max(view.sensor.noise, 0.1 * spacing, 0.0006)
-    least = 5 * spacing
-    for _ in range(settings.attempts):
-        size = float(np.exp(rng.uniform(*np.log(settings.sizes))))
-        size = max(size, min(least, settings.sizes[1]))
-        relative = float(np.exp(rng.uniform(*np.log(settings.amplitudes))))
-        amplitude = max(relative * size, 2.0 * visible)
-        site = Site(view.points, view.normals, 0, size, amplitude, view.spacing, visible)
-        site = replace(site, seed=_seed(site, kind, rng))
-        change = DEFECTS[kind](site, rng)
-        labelled = int((change.defective & (change.area > 0.05)).sum()) + len(change.added)
-        if 12 <= labelled < 0.4 * len(view.points):
-            return _Made(change, kind, size, float(np.abs(change.deviation).max()))
-    return None
-
-
-def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
-    """A random seen point; for kinds that need it, the most fitting of a few."""
-    tries = [int(i) for i in rng.integers(len(site.points), size=6)]
-    if kind in FACING:
-        return max(tries[:2], key=lambda i: replace(site, seed=i).facing())
-    if kind in PROTRUDING:
-        return max(tries, key=lambda i: replace(site, seed=i).standing())
-    return tries[0]
-
-
 @dataclass(frozen=True, eq=False)
 class _Cloud:
     """Candidates for the scan's points, a row each, with all that chance decides about them.
@@ -186,19 +151,58 @@ class _Cloud:
     shake: Float32
 
 
-def _scan(shape: Shape, view: _View, made: _Made | None, rng: np.random.Generator) -> Synthesized:
-    cloud = _cloud(view, rng)
-    if made is not None:
-        cloud = _changed(cloud, view, made.change, rng)
+@dataclass(frozen=True, eq=False)
+class _Made:
+    cloud: _Cloud
+    kind: str
+    size: float
+    amplitude: float
+
+
+def _defective(
+    view: _View, good: _Cloud, kind: str, settings: Settings, rng: np.random.Generator
+) -> _Made | None:
+    """The part with a defect of the kind that can be seen, or None when every attempt failed."""
+    spacing = view.spacing * float(np.sqrt(len(view.points) / view.count))
+    visible = max(view.sensor.noise, 0.1 * spacing, 0.0006)
+    for _ in range(settings.attempts):
+        size = float(np.exp(rng.uniform(*np.log(settings.sizes))))
+        size = max(size, min(5 * spacing, settings.sizes[1]))
+        relative = float(np.exp(rng.uniform(*np.log(settings.amplitudes))))
+        amplitude = max(relative * size, 2.0 * visible)
+        site = Site(view.points, view.normals, 0, size, amplitude, view.spacing, visible)
+        site = replace(site, seed=_seed(site, kind, rng))
+        change = DEFECTS[kind](site, rng)
+        cloud = _changed(good, view, change, rng)
+        seen = cloud.density > 0
+        share = float((cloud.labels & seen).sum()) / max(int(seen.sum()), 1)
+        if share * view.count >= 12 and share < 0.4:
+            gap = size / 2 if (change.area == 0).any() else 0.0
+            peak = float(np.abs(np.append(change.deviation, change.added_deviation)).max())
+            return _Made(cloud, kind, size, max(gap, peak))
+    return None
+
+
+def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
+    """A random seen point; for kinds that need it, the most fitting of a few."""
+    tries = [int(i) for i in rng.integers(len(site.points), size=6)]
+    if kind in FACING:
+        return max(tries[:2], key=lambda i: replace(site, seed=i).facing())
+    if kind in PROTRUDING:
+        return max(tries, key=lambda i: replace(site, seed=i).standing())
+    return tries[0]
+
+
+def _scan(shape: Shape, view: _View, made: _Made) -> Synthesized:
+    cloud, triangles = made.cloud, shape.triangles
     chosen = _drawn(cloud, view.count)
     measured = cloud.points[chosen] + cloud.shake[chosen, None] * cloud.rays[chosen]
-    triangles = shape.triangles
     points: Float64 = measured.astype(np.float64) * triangles.diagonal + triangles.center
     return Synthesized(
         scan=Scan(points=points, labels=cloud.labels[chosen]),
-        kind=GOOD if made is None else made.kind,
-        size=0.0 if made is None else made.size,
-        amplitude=0.0 if made is None else made.amplitude,
+        kind=made.kind,
+        size=made.size,
+        amplitude=made.amplitude,
         sided="one" if view.one_sided else "full",
         displacement=(cloud.away[chosen] * np.float32(triangles.diagonal)).astype(np.float32),
         origin=cloud.origin[chosen],

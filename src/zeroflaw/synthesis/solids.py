@@ -193,18 +193,22 @@ def toy(rng: np.random.Generator) -> Shape:
     )
 
 
+def _power(base: Float64, exponent: float) -> Float64:
+    """A power that keeps the sign."""
+    return np.asarray(np.sign(base) * np.abs(base) ** exponent)
+
+
 def superquadric(rng: np.random.Generator) -> Shape:
     """Between a box, a cylinder and an ellipsoid, sometimes tapered."""
     rows, columns = 80, 120
     eta = np.linspace(-np.pi / 2, np.pi / 2, rows)[:, None]
     omega = np.linspace(-np.pi, np.pi, columns, endpoint=False)
     e1, e2 = rng.uniform(0.2, 1.3, 2)
-    power = lambda base, exponent: np.sign(base) * np.abs(base) ** exponent  # noqa: E731
     size = rng.uniform(0.4, 1.2, 3)
-    z = size[2] * power(np.sin(eta), e1) * np.ones_like(omega)
+    z = size[2] * _power(np.sin(eta), e1) * np.ones_like(omega)
     taper = 1 + rng.uniform(-0.4, 0.4) * z / size[2]
-    x = size[0] * taper * power(np.cos(eta), e1) * power(np.cos(omega), e2)
-    y = size[1] * taper * power(np.cos(eta), e1) * power(np.sin(omega), e2)
+    x = size[0] * taper * _power(np.cos(eta), e1) * _power(np.cos(omega), e2)
+    y = size[1] * taper * _power(np.cos(eta), e1) * _power(np.sin(omega), e2)
     vertices = np.stack([x, y, z], axis=-1).reshape(-1, 3)
     return shaped(vertices, grid_faces(rows, columns, around=True), "superquadric")
 

@@ -1,0 +1,209 @@
+"""Synthesised scans: what is promised of seeds, twins, labels and traits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies
+from hypothesis import settings as hypothesis_settings
+from scipy.spatial import cKDTree
+from scipy.stats import rankdata
+
+from zeroflaw.synthesis.defects import DEFECTS
+from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin, synthesize
+from zeroflaw.synthesis.shapes import Shape, UnusableShape
+from zeroflaw.synthesis.solids import SOLIDS, random_solids
+from zeroflaw.types import Float32, Float64
+
+SMALL = Settings(points=(5_000, 5_000))
+CLEAR = Settings(
+    points=(6_000, 6_000), defective_share=1.0, sizes=(0.12, 0.25), noise=(0.0001, 0.0005)
+)
+
+
+def only(kind: str, settings: Settings = CLEAR) -> Settings:
+    return replace(settings, kinds=(kind,))
+
+
+def partner(made: Synthesized, twin: Synthesized) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of both scans that sample the same place of the part."""
+    _, rows, twin_rows = np.intersect1d(made.origin, twin.origin, return_indices=True)
+    return rows, twin_rows
+
+
+def auroc(positive: Float64, negative: Float64) -> float:
+    ranks = rankdata(np.concatenate([positive, negative]))
+    count = len(positive)
+    area = ranks[:count].sum() - count * (count + 1) / 2
+    return float(area / count / len(negative))
+
+
+@pytest.fixture(scope="module")
+def solids() -> list[Shape]:
+    return random_solids(len(SOLIDS), seed=1)
+
+
+@pytest.mark.parametrize("family", list(SOLIDS))
+def test_every_family_of_solids_can_be_scanned(family: str) -> None:
+    shape = SOLIDS[family](np.random.default_rng(3))
+    made = synthesize(shape, 1, SMALL)
+    assert shape.category == family
+    assert len(made.scan) > 3_000
+    assert np.isfinite(made.scan.points).all()
+
+
+def test_the_same_seed_gives_the_same_scan_and_another_seed_another(solids: list[Shape]) -> None:
+    first, again, other = (synthesize(solids[0], seed, SMALL) for seed in (7, 7, 8))
+    assert first.scan.points.tobytes() == again.scan.points.tobytes()
+    assert first.scan.labels is not None
+    assert again.scan.labels is not None
+    assert (first.scan.labels == again.scan.labels).all()
+    assert first.kind == again.kind
+    assert not np.array_equal(first.scan.points[:100], other.scan.points[:100])
+
+
+@pytest.mark.parametrize("kind", list(DEFECTS))
+def test_every_kind_leaves_labels_that_are_a_small_part_of_the_scan(
+    kind: str, solids: list[Shape]
+) -> None:
+    made = [synthesize(shape, seed, only(kind)) for seed, shape in enumerate(solids)]
+    found = [one for one in made if one.kind == kind]
+    assert len(found) >= len(made) - 3
+    for one in found:
+        assert one.scan.labels is not None
+        assert 0 < one.scan.labels.mean() < 0.5
+        assert one.size > 0
+        assert one.amplitude > 0
+
+
+@pytest.mark.parametrize("kind", ["bulge", "dent", "crack", "bend", "flat", "break"])
+def test_labels_are_where_the_surface_left_the_good_part(kind: str, solids: list[Shape]) -> None:
+    for seed, shape in enumerate(solids[::3]):
+        made = synthesize(shape, seed, only(kind))
+        labels, away = made.scan.labels, np.abs(made.displacement)
+        assert labels is not None
+        if made.kind == kind and labels.any() and not labels.all():
+            assert away[labels].min() >= away[~labels].max()
+
+
+def test_a_bulge_stands_out_and_a_dent_lies_in(solids: list[Shape]) -> None:
+    for kind, sign in (("bulge", 1), ("dent", -1)):
+        for seed, shape in enumerate(solids[:6]):
+            made = synthesize(shape, seed, only(kind))
+            if made.kind == kind:
+                assert np.median(made.displacement[made.scan.labels] * sign) > 0
+
+
+@pytest.mark.parametrize("kind", list(DEFECTS))
+def test_twins_are_the_same_but_for_the_defect(kind: str, solids: list[Shape]) -> None:
+    for seed, shape in enumerate(solids[::4]):
+        made, twin = synthesize(shape, seed, only(kind)), good_twin(shape, seed, only(kind))
+        assert twin.kind == "good"
+        assert twin.scan.labels is not None
+        assert not twin.scan.labels.any()
+        assert made.noise == twin.noise
+        assert made.sided == twin.sided
+        assert len(made.scan) == len(twin.scan)
+        rows, twin_rows = partner(made, twin)
+        assert len(rows) > 0.6 * len(twin.scan)
+        moved = np.linalg.norm(made.scan.points[rows] - twin.scan.points[twin_rows], axis=1)
+        assert made.scan.labels is not None
+        untouched = ~made.scan.labels[rows] & (made.displacement[rows] == 0)
+        assert untouched.mean() > 0.5
+        assert moved[untouched].max() < 0.05 * shape.triangles.diagonal
+        assert np.median(moved[untouched]) == 0
+
+
+def test_displacement_is_what_moved_a_point_from_its_twin(solids: list[Shape]) -> None:
+    for seed in range(6):
+        shape = solids[seed]
+        made, twin = synthesize(shape, seed, only("bulge")), good_twin(shape, seed, only("bulge"))
+        rows, twin_rows = partner(made, twin)
+        moved = np.linalg.norm(made.scan.points[rows] - twin.scan.points[twin_rows], axis=1)
+        assert (np.abs(made.displacement[rows]) <= moved + 0.03 * shape.triangles.diagonal).all()
+        assert np.corrcoef(np.abs(made.displacement[rows]), moved)[0, 1] > 0.9
+
+
+def test_a_one_sided_scan_sees_less_of_the_part_than_a_full_one(solids: list[Shape]) -> None:
+    ball = solids[list(SOLIDS).index("superquadric")]
+    full = synthesize(ball, 2, replace(SMALL, one_sided_share=0.0, kinds=("good",)))
+    one = synthesize(ball, 2, replace(SMALL, one_sided_share=1.0, kinds=("good",)))
+    assert (full.sided, one.sided) == ("full", "one")
+    spread = [np.linalg.eigvalsh(np.cov(made.scan.points.T)).prod() for made in (full, one)]
+    assert spread[1] < 0.8 * spread[0]
+
+
+def test_inner_faces_are_not_seen() -> None:
+    box = closed_box(1.0)
+    inner = closed_box(0.5)
+    shape = Shape(
+        np.concatenate([box.vertices, inner.vertices]),
+        np.concatenate([box.faces, inner.faces + len(box.vertices)]),
+        "nested",
+        "nested",
+        "test",
+    )
+    calm = Settings(points=(5_000, 5_000), kinds=("good",), noise=(1e-5, 2e-5))
+    for seed in range(4):
+        made = synthesize(shape, seed, calm)
+        middle = np.linalg.norm(made.scan.points, axis=1) < 0.49
+        assert middle.mean() < 0.005
+
+
+def closed_box(size: float) -> Shape:
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
+    quads = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+    faces = [triangle for a, b, c, d in quads for triangle in ((a, b, c), (a, c, d))]
+    vertices: Float32 = (corners - np.float32(0.5)) * np.float32(size)
+    return Shape(vertices, np.array(faces, np.int32), "box", "box", "test")
+
+
+@pytest.mark.parametrize(
+    "vertices",
+    [np.zeros((3, 3)), np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]]), np.full((3, 3), np.nan)],
+    ids=["point", "line", "not finite"],
+)
+def test_a_mesh_without_surface_is_unusable(vertices: Float64) -> None:
+    faces = np.array([[0, 1, 2]], np.int32)
+    shape = Shape(vertices.astype(np.float32), faces, "flat", "none", "test")
+    with pytest.raises(UnusableShape):
+        synthesize(shape, 0, SMALL)
+
+
+@hypothesis_settings(max_examples=15, deadline=None)
+@given(
+    scale=strategies.floats(1e-3, 1e4),
+    offset=strategies.floats(-1e3, 1e3),
+    seed=strategies.integers(0, 1000),
+)
+def test_scans_keep_the_unit_and_place_of_the_shape(scale: float, offset: float, seed: int) -> None:
+    box = closed_box(1.0)
+    moved = replace(box, vertices=box.vertices * np.float32(scale) + np.float32(offset))
+    made = synthesize(moved, seed, replace(SMALL, points=(2_000, 2_000), kinds=("good",)))
+    reach = np.abs(made.scan.points - offset).max()
+    assert 0.3 * scale < reach < 1.2 * scale + 1e-4 * abs(offset)
+
+
+def test_count_order_and_density_do_not_give_defects_away(solids: list[Shape]) -> None:
+    """Traits that have nothing to do with the surface's form separate nothing."""
+    dense, sparse, places = [], [], []
+    for seed in range(40):
+        shape = solids[seed % len(solids)]
+        settings = only(("bulge", "dent", "flat", "bend")[seed % 4])
+        made, twin = synthesize(shape, seed, settings), good_twin(shape, seed, settings)
+        labels = made.scan.labels
+        if labels is None or not labels.any():
+            continue
+        assert len(made.scan) == len(twin.scan)
+        defect = made.scan.points[labels]
+        tree, twin_tree = cKDTree(made.scan.points), cKDTree(twin.scan.points)
+        same = twin.scan.points[np.unique(twin_tree.query(defect)[1])]
+        usual = np.median(twin_tree.query(same, k=9)[0][:, -1])
+        dense.append(tree.query(defect, k=9)[0][:, -1] / usual)
+        sparse.append(twin_tree.query(same, k=9)[0][:, -1] / usual)
+        places.append(np.flatnonzero(labels) / len(labels))
+    assert abs(auroc(np.concatenate(dense), np.concatenate(sparse)) - 0.5) < 0.06
+    place = np.concatenate(places)
+    assert abs(auroc(place, np.linspace(0, 1, 2_000)) - 0.5) < 0.06
