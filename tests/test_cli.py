@@ -109,7 +109,7 @@ def test_wrong_arguments_exit_with_2(
         (["inspect", ".", "--device", "gpu"], "device 'gpu'"),
         (["weights", "fetch", "nothing"], "nothing"),
         (["weights", "import", "missing.bin"], "missing.bin"),
-        (["train", "nothing", "--data", "missing", "--out", "out"], "nothing"),
+        (["train", "nothing", "--data", ".", "--out", "out"], "nothing"),
         (["train", "btp", "--data", "missing", "--out", "out"], "missing"),
         (["synthesize", "missing.stl", "--out", "out"], "missing.stl"),
     ],

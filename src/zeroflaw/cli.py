@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -22,6 +23,8 @@ exit codes: 0 inspected; 1 a scan is defective, with --fail-on-defect only;
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `arguments` default to those of the process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
     given = parser().parse_args(arguments)
     try:
         code: int = given.run(given)
@@ -118,31 +121,37 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
         "Interrupted with Ctrl-C, the same command goes on where it stopped.",
     ).add_argument
     add("method", metavar="METHOD", help="what to train, such as btp")
-    add(
-        "--data",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help=("labelled scans, such as `zeroflaw synthesize` writes"),
-    )
+    add("--data", type=Path, required=True, metavar="FOLDER", help="labelled scans to train on")
+    add("--out", type=Path, required=True, metavar="DIR", help="for checkpoints, state and log")
     add("--validate", type=Path, metavar="FOLDER", help="labelled scans to choose the best by")
-    add("--out", type=Path, required=True, metavar="DIR", help="checkpoints, state and log")
     add("--epochs", type=_count, metavar="N", help="how often to see each scan")
     add("--batch", type=_count, metavar="N", help="scans per step")
-    add("--seed", type=int, metavar="N", help="of the order of scans and of all that is drawn")
+    add("--seed", type=int, metavar="N", help="of the order of scans and of the first weights")
+    add("--patience", type=_count, metavar="N", help="stop after so many epochs without a better")
+    add("--watch", metavar="FIGURE", help="what better means: loss, or a figure of the validation")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
+    add("--config", type=Path, metavar="FILE", help="JSON with settings of the method")
+    add("--encoder", type=Path, metavar="FILE", help="weights of the point encoder")
+    add("--text-tower", type=Path, metavar="FILE", help="weights of the text tower")
+    add("--stand-in", action="store_true", help="random ones instead, to try things out")
+    add("--cache", type=Path, metavar="DIR", help="for prepared features (default: in --out)")
+    add("--restart", action="store_true", help="begin anew, whatever --out holds")
 
 
 def _add_synthesize(commands: Commands[argparse.ArgumentParser]) -> None:
     add = _command(
-        commands, "synthesize", _synthesize, "make labelled scans with defects from meshes"
+        commands,
+        "synthesize",
+        _synthesize,
+        "make labelled scans with defects from meshes",
+        "Interrupted with Ctrl-C, the same command goes on where it stopped.",
     ).add_argument
     add("meshes", nargs="+", metavar="MESH", help="mesh file, folder or pattern")
     add("--out", type=Path, required=True, metavar="DIR", help="folder for the scans")
-    add("--count", type=_count, metavar="N", help="scans per mesh")
-    add("--points", type=_count, metavar="N", help="points per scan")
-    add("--seed", type=int, default=0, metavar="N", help="same seed, same scans (default: 0)")
-    add("--workers", type=_count, metavar="N", help="processes to use")
+    add("--count", type=_count, default=10, metavar="N", help="scans per mesh (default: 10)")
+    add("--points", type=_count, metavar="N", help="per scan (default: 8,000 to 30,000)")
+    add("--seed", type=_whole, default=0, metavar="N", help="same seed, same scans (default: 0)")
+    add("--workers", type=_count, default=1, metavar="N", help="processes to use (default: 1)")
 
 
 def _add_weights(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -175,11 +184,32 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _train(given: argparse.Namespace) -> int:
-    raise ZeroflawError("training on a folder is not there yet")
+    from zeroflaw.train import run
+
+    names = "epochs batch seed patience watch device config encoder text_tower stand_in cache"
+    options = {name: getattr(given, name) for name in (*names.split(), "restart")}
+    return run(given.method, given.data, given.out, validation=given.validate, **options)
 
 
 def _synthesize(given: argparse.Namespace) -> int:
-    raise ZeroflawError("synthesis is not there yet")
+    from zeroflaw.reports.progress import progress
+    from zeroflaw.synthesize import find_meshes, synthesize_folder
+
+    meshes = find_meshes(given.meshes)
+    with progress(given.count * len(meshes)) as step:
+        made = synthesize_folder(
+            meshes,
+            given.out,
+            count=given.count,
+            seed=given.seed,
+            points=given.points,
+            workers=given.workers,
+            progress=lambda done, total: step(done),
+        )
+    print(f"{made.written} scans written, {made.kept} kept from before: {made.manifest}")
+    for line in made.unusable:
+        print(f"zeroflaw: {line}", file=sys.stderr)
+    return UNUSABLE if made.unusable else 0
 
 
 def _weights_list(given: argparse.Namespace) -> int:
@@ -211,6 +241,14 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _whole(text: str) -> int:
+    """A whole number, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
 
 

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from zeroflaw import checkpoint, io
+from zeroflaw import checkpoint
 from zeroflaw.geometry.regions import describe_regions
+from zeroflaw.io import read, scan_from_array
 from zeroflaw.methods.base import Method, Scores
 from zeroflaw.types import Float32, Inspection, Scan, ZeroflawError
 
@@ -91,10 +92,10 @@ def as_scan(subject: Inspectable) -> Scan:
     if isinstance(subject, Scan):
         return subject
     if isinstance(subject, str | Path):
-        return io.read(subject)
+        return read(subject)
     if isinstance(subject, Tensor):
         subject = subject.detach().cpu().numpy()
-    return io.scan_from_array(np.asarray(subject))
+    return scan_from_array(np.asarray(subject))
 
 
 def shipped() -> tuple[str, ...]:
@@ -149,4 +150,5 @@ def _checked(scores: Scores, scan: Scan, name: str) -> Float32:
         raise ZeroflawError(
             f"{scan.name}: detector {name} gave scores that are no numbers; its weights are damaged"
         )
-    return np.clip(points, 0, 1, dtype=np.float32)
+    clipped: Float32 = np.clip(points, 0, 1)
+    return clipped

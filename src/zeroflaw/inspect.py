@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -77,13 +76,14 @@ def run(request: Request) -> int:
 def inspect_all(request: Request, paths: Sequence[Path], outcome: Outcome) -> None:
     """Inspect one file after the other into `outcome`; a bad one does not stop the others."""
     from zeroflaw.detector import Detector
+    from zeroflaw.reports.progress import progress
 
     detector = Detector.load(request.detector, request.device, request.threshold)
     shown, stems = display_names(paths), output_names(paths, request.out)
     try:
         with progress(len(paths)) as step:
-            for path in paths:
-                step(shown[path])
+            for number, path in enumerate(paths):
+                step(number, shown[path])
                 try:
                     inspect_one(request, detector, path, shown[path], stems[path], outcome)
                 except ZeroflawError as error:
@@ -140,30 +140,6 @@ def unexpected(path: Path, error: Exception) -> str:
     return f"{printable(path)}: unexpected {type(error).__name__} ({said}); please report it"
 
 
-@contextmanager
-def progress(total: int) -> Iterator[Any]:
-    """A function to call with each file's name; a bar on stderr if that is a terminal."""
-    if total < 2 or not sys.stderr.isatty():
-        yield lambda name: None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as Remaining
-
-    columns = (BarColumn(24), MofNCompleteColumn(), Remaining(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        begun = 0
-
-        def step(name: str) -> None:
-            nonlocal begun
-            bar.update(task, completed=begun, description=escape(name))
-            begun += 1
-
-        yield step
-
-
 def print_json(request: Request, outcome: Outcome) -> None:
     """One JSON object on stdout and nothing else."""
     import json
@@ -192,9 +168,9 @@ def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
     rows = outcome.rows
     if rows:
         console.print(overview(rows))
-        details = defects(rows)
-        if details is not None:
-            console.print(details)
+        for row in rows:
+            if row.regions:
+                console.print(defects(row))
         for note in footnotes(rows):
             console.print(Text(note, style="dim"))
     parts = [plural(len(rows), "scan") + " inspected"]

@@ -28,5 +28,7 @@ def viridis(scores: Float32) -> UInt8:
     steps = np.linspace(0, 1, 256)
     table = np.stack([np.interp(steps, places, channel) for channel in zip(*ANCHORS, strict=True)])
     colors: UInt8 = np.rint(table.T).astype(np.uint8)
-    chosen: UInt8 = colors[np.clip(scores * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)]
+    chosen: UInt8 = colors[
+        np.clip(scores * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
+    ]
     return chosen

@@ -157,10 +157,10 @@ def _write_footer(picture: Image.Image, inspection: Inspection, pixels_per_unit:
     ramp = np.broadcast_to(viridis(np.linspace(0, 1, wide, dtype=np.float32)), (12, wide, 3))
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (left, base - 6))
     for value in (0.0, 0.5, 1.0):
-        x = left + value * (wide - 1)
-        pen.text((x, base + 8), f"{value:g}", fill=INK, font=font, anchor="mt")
-    x = left + inspection.point_threshold * (wide - 1)
-    pen.polygon([(x - 5, base - 13), (x + 5, base - 13), (x, base - 7)], fill=INK)
+        place = (left + value * (wide - 1), base + 8)
+        pen.text(place, f"{value:g}", fill=INK, font=font, anchor="mt")
+    tip = left + inspection.point_threshold * (wide - 1)
+    pen.polygon([(tip - 5, base - 13), (tip + 5, base - 13), (tip, base - 7)], fill=INK)
     pen.text((left - 8, base), "point score", fill=FAINT, font=font, anchor="rm")
 
 

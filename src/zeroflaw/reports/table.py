@@ -61,34 +61,30 @@ def overview(rows: Sequence[Row]) -> Table:
     return table
 
 
-def defects(rows: Sequence[Row]) -> Table | None:
-    """One line per region, strongest first: size, centre, extent, area share and peak score.
-
-    Lengths are in the scan's unit. None where no scan has a region.
-    """
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("scan", overflow="fold", min_width=8)
-    table.add_column("#", justify="right", no_wrap=True)
-    table.add_column("size", justify="right", no_wrap=True)
-    table.add_column("centre x y z", overflow="fold")
-    table.add_column("extent x y z", overflow="fold")
-    table.add_column("area", justify="right", no_wrap=True)
-    table.add_column("peak", justify="right", no_wrap=True)
-    for row in rows:
-        for number, region in enumerate(row.regions[:LISTED], 1):
-            table.add_row(
-                Text(row.name if number == 1 else ""),
-                str(number),
-                length_text(region.size),
-                place_text(region.center, row.diagonal / 1000),
-                place_text(region.extent, row.diagonal / 1000),
-                percent_text(region.area_share),
-                f"{region.peak:.2f}",
-            )
-        left = len(row.regions) - LISTED
-        if left > 0:
-            table.add_row("", "", "", f"and {left} weaker")
-    return table if table.row_count else None
+def defects(row: Row) -> Table:
+    """One line per region of a scan, strongest first; lengths are in the scan's unit."""
+    left = len(row.regions) - LISTED
+    table = Table(
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        title=Text(row.name, "bold"),
+        title_justify="left",
+        caption=f"and {left} weaker" if left > 0 else None,
+        caption_justify="left",
+    )
+    for title in ("#", "size", "centre x y z", "extent x y z", "area", "peak"):
+        places = title.endswith("x y z")
+        table.add_column(title, justify="left" if places else "right", no_wrap=not places)
+    for number, region in enumerate(row.regions[:LISTED], 1):
+        table.add_row(
+            str(number),
+            length_text(region.size),
+            place_text(region.center, row.diagonal / 1000),
+            place_text(region.extent, row.diagonal / 1000),
+            percent_text(region.area_share),
+            f"{region.peak:.2f}",
+        )
+    return table
 
 
 def footnotes(rows: Sequence[Row]) -> list[str]:
