@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from zeroflaw import checkpoint
+from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
-from zeroflaw.metrics.ranking import auroc
 from zeroflaw.synthesis.generate import Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
+from zeroflaw.types import Scan
+from zeroflaw.validate import HeldOut
 
 Item = tuple[Prepared, Target]
 POINTS = 4096  # of the described points of a scan, those that a training step scores
-CALIBRATION = 24  # scans that fix the scale of the descriptors
+FALSE_ALARMS = 0.1  # share of good held-out scans that the verdict may call defective
+SCALE_PAIRS = 24  # pairs whose descriptors fix the scale of the input
+CALIBRATION_SCANS = 240  # held-out scans that fix the thresholds
 
 
 class PreparedPairs(Dataset[tuple[Item, Item]]):
@@ -91,37 +97,18 @@ class FreshScans:
         yield from islice(items, start % 2, None)
 
 
-class HeldOut:
-    """Figures on scans of categories that training never sees, prepared once."""
+class Watch(HeldOut):
+    """The held-out figures, and `mean_auroc` of points and objects, by which the best is chosen."""
 
-    def __init__(self, dataset: PreparedPairs, count: int, workers: int) -> None:
-        self.items = list(FreshScans(dataset, count, workers).epoch(0, 0))
-
-    def __call__(self, method: Method) -> Mapping[str, float]:
-        """Return `point_auroc` over all points, `object_auroc` over all scans, their mean, loss."""
-        device = next(method.parameters()).device
-        points, labels, objects, truth, losses = [], [], [], [], []
-        for prepared, target in self.items:
-            evidence = method(prepared.to(device))
-            terms = method.losses(evidence, target.to(device))
-            losses.append(float(sum(terms.values(), torch.zeros(()))))
-            points.append(evidence.point_logit[0].float().cpu().numpy())
-            labels.append(target.point[0].numpy() > 0.5)
-            objects.append(float(evidence.object_logit[0]))
-            truth.append(bool(target.object[0] > 0.5))
-        point = auroc(np.concatenate(points), np.concatenate(labels))
-        whole = auroc(np.array(objects), np.array(truth))
-        return {
-            "loss": float(np.mean(losses)),
-            "point_auroc": point,
-            "object_auroc": whole,
-            "mean_auroc": (point + whole) / 2,
-        }
+    def __call__(self, method: Method) -> dict[str, float]:
+        """Return the figures by name."""
+        figures = super().__call__(method)
+        return {**figures, "mean_auroc": (figures["point_auroc"] + figures["object_auroc"]) / 2}
 
 
-def calibrate(method: Compact, dataset: PreparedPairs) -> None:
+def fit_scale(method: Compact, dataset: PreparedPairs) -> None:
     """Fix the scale of the descriptors from the first training scans."""
-    rows = [dataset[number][0][0]["point"][0].float() for number in range(CALIBRATION)]
+    rows = [dataset[number][0][0]["point"][0].float() for number in range(SCALE_PAIRS)]
     method.fit_scale(torch.cat(rows))
 
 
@@ -138,17 +125,19 @@ def run(
     seed: int = 1,
     device: str = "cpu",
     config: CompactConfig | None = None,
+    card: Mapping[str, Any] | None = None,
 ) -> History:
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
-    epochs × scans fresh scans are seen, each once.
+    epochs × scans fresh scans are seen, each once. Afterwards the best checkpoint gets its
+    thresholds and is written to `out/compact`, weights in 16 bits, with `card` in its card.
     """
     config = config or CompactConfig()
     training = PreparedPairs(SyntheticScans(SyntheticSettings(corpus, "train", seed)), config)
-    watching = PreparedPairs(SyntheticScans(SyntheticSettings(corpus, "validation", 0)), config)
+    unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0))
     torch.manual_seed(seed)
     method = Compact(config)
-    calibrate(method, training)
+    fit_scale(method, training)
     settings = TrainSettings(
         epochs=epochs,
         batch=batch,
@@ -158,12 +147,41 @@ def run(
         watch="mean_auroc",
         state_minutes=4,
     )
-    return train(
+    watched = FreshScans(PreparedPairs(unseen, config), held_out, workers).epoch(0, 0)
+    history = train(
         method,
         FreshScans(training, scans, workers),
         settings,
         out,
-        validate=HeldOut(watching, held_out, workers),
+        validate=Watch(list(watched)),
         device=device,
         data=f"synthetic scans, seed {seed}",
     )
+    ship(history.best, unseen, out / "compact", card or {}, CALIBRATION_SCANS)
+    return history
+
+
+def ship(
+    best: Path, unseen: SyntheticScans, out: Path, card: Mapping[str, Any], scans: int
+) -> None:
+    """Write a checkpoint with thresholds chosen on held-out scans, weights in 16 bits.
+
+    The scan's threshold lets FALSE_ALARMS of the good ones through; the point's has the best F1.
+    """
+    method, trained = checkpoint.load(best)
+    labelled = [unseen[number].scan for number in range(scans)]
+    found: dict[str, Any] = dict(thresholds(method, labelled, method.prepare))
+    found["threshold"] = false_alarm_threshold(method, labelled)
+    found["false_alarms"] = FALSE_ALARMS
+    checkpoint.save(out, method, {**trained, **card, **found}, half=True)
+
+
+def false_alarm_threshold(method: Method, scans: Sequence[Scan]) -> float:
+    """Return the score that only FALSE_ALARMS of the good scans reach."""
+    good = [scan for scan in scans if scan.labels is not None and not scan.labels.any()]
+    scores = []
+    with torch.inference_mode():
+        for scan in good:
+            prepared = method.prepare(scan)
+            scores.append(float(torch.sigmoid(method(prepared).object_logit[0])))
+    return float(np.quantile(scores, 1 - FALSE_ALARMS))
