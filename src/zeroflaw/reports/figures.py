@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, four_views, frame
 from zeroflaw.geometry.render import Rendered, centered, closing_radius, render
-from zeroflaw.reports.colors import viridis
+from zeroflaw.io.colors import viridis
 from zeroflaw.reports.numbers import length_text, plural, round_length
 from zeroflaw.types import Inspection, Int64
 
