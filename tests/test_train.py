@@ -21,7 +21,7 @@ from torch import Tensor
 
 from tiny_method import Tiny, TinyConfig, tiny_items, tiny_method
 from zeroflaw import checkpoint
-from zeroflaw.batches import Item, Shuffled
+from zeroflaw.batches import Item, Shuffled, training_mode
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Evidence, Method, Target
 from zeroflaw.optimize import build_optimizer, learning_rate
@@ -199,6 +199,26 @@ def test_training_lowers_the_loss_and_leaves_the_frozen_part_alone(tmp_path: Pat
     )
     assert method.prompt is not None
     assert method.prompt.abs().sum() > 0
+
+
+def test_gradients_are_clipped_together(tmp_path: Path) -> None:
+    method = tiny_method()
+    norms: list[float] = []
+
+    def look(position: Position) -> None:
+        grads = [weight.grad for weight in method.parameters() if weight.grad is not None]
+        norms.append(float(torch.stack([grad.norm() for grad in grads]).norm()))
+
+    run(tmp_path, method, settings=TrainSettings(epochs=1, batch=2, clip=1e-3), on_step=look)
+    assert norms == pytest.approx([1e-3] * 3, rel=1e-2)
+
+
+def test_frozen_norms_stay_in_evaluation_while_the_rest_trains() -> None:
+    method = tiny_method()
+    training_mode(method)
+    assert method.head[1].training
+    assert method.training
+    assert not method.encoder[1].training
 
 
 def test_the_losses_of_an_epoch_are_means_over_its_items(tmp_path: Path) -> None:
