@@ -1,0 +1,116 @@
+"""Meshes that trimesh reads: STL, GLB and GLTF files, sampled."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from zeroflaw.io.sampling import Sampling, sample_mesh
+from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, opened
+from zeroflaw.io.validate import checked_scan
+from zeroflaw.types import Float64, Int64, Scan, ScanError
+
+
+def read_mesh(path: Path, sampling: Sampling | None = None) -> Scan:
+    """Points on the faces of a mesh; its vertices if it has no faces. Raises ScanError."""
+    kind = path.suffix.lower().lstrip(".")
+    with opened(path) as file:
+        CHECKS[kind](file, path)
+        file.seek(0)
+        vertices, faces = load(file, kind, path)
+    if not len(faces):
+        return checked_scan(vertices, source=path, notes=["no faces: the points are the vertices"])
+    return sample_mesh(vertices, faces, sampling or Sampling(), path)
+
+
+def load(file: BinaryIO, kind: str, path: Path) -> tuple[Float64, Int64]:
+    """Vertices (V, 3) and triangles (F, 3) of all parts of a file. Raises ScanError."""
+    import trimesh
+
+    resolver = trimesh.resolvers.FilePathResolver(str(path.resolve()))
+    try:
+        scene = trimesh.load_scene(file, file_type=kind, process=False, resolver=resolver)
+        parts = scene.dump()
+        vertices = [np.asarray(part.vertices, dtype=np.float64).reshape(-1, 3) for part in parts]
+        faces = [
+            np.asarray(getattr(part, "faces", np.empty((0, 3))), dtype=np.int64).reshape(-1, 3)
+            for part in parts
+        ]
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # of any kind, from a damaged file
+        said = " ".join(str(error).split())[:80] or type(error).__name__
+        problem = f"cannot be read as {kind.upper()} ({said})"
+        raise ScanError(path, problem, EXPORT_AGAIN) from None
+    if not vertices:
+        raise ScanError(path, "holds no points", "check what was exported")
+    starts = np.cumsum([0, *(len(part) for part in vertices[:-1])])
+    shifted = [part + start for part, start in zip(faces, starts.tolist(), strict=True)]
+    return np.concatenate(vertices), np.concatenate(shifted)
+
+
+def check_stl(file: BinaryIO, path: Path) -> None:
+    """Raise ScanError unless the file is as long as its number of triangles, or ends as text."""
+    size = bytes_left(file)
+    start = file.read(84)
+    if len(start) == 84:
+        (count,) = struct.unpack_from("<I", start, 80)
+        if size == 84 + 50 * count:
+            return
+        if not start.lstrip().startswith(b"solid"):
+            raise ScanError(
+                path,
+                f"{count} triangles need {84 + 50 * count} bytes, the file has {size}",
+                f"it is cut off or damaged: {EXPORT_AGAIN}",
+                "header",
+            )
+    file.seek(0)
+    text = file.read()
+    words = text.lower()
+    if not words.lstrip().startswith(b"solid"):
+        raise ScanError(path, "is no STL file", EXPORT_AGAIN)
+    lines = words.rstrip().rsplit(b"\n", 1)
+    whole = words.count(b"endfacet"), words.count(b"endloop"), words.count(b"outer loop")
+    if not lines[-1].strip().startswith(b"endsolid") or len(set(whole)) != 1:
+        raise ScanError(path, "the text ends before its solid does", EXPORT_AGAIN, "last line")
+    if words.count(b"vertex") != 3 * whole[0]:
+        raise ScanError(path, "a facet has not three vertices", EXPORT_AGAIN)
+
+
+def check_gltf(file: BinaryIO, path: Path) -> None:
+    """Raise ScanError unless the file is as long as it says and holds what it promises."""
+    raw = file.read()
+    if path.suffix.lower() == ".glb":
+        if raw[:4] != b"glTF" or len(raw) < 20:
+            raise ScanError(path, "is no GLB file", EXPORT_AGAIN, "header")
+        length, first = struct.unpack_from("<8xII", raw)
+        if length != len(raw):
+            raise ScanError(
+                path,
+                f"the header promises {length} bytes, the file has {len(raw)}",
+                f"it is cut off or damaged: {EXPORT_AGAIN}",
+                "header",
+            )
+        raw = raw[20 : 20 + first]
+    try:
+        tree = json.loads(raw)
+        accessors = list(tree.get("accessors", []))
+        empty = [one["count"] for one in accessors if "bufferView" not in one]
+        promised = sum(int(count) for count in empty)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = " ".join(str(error).split())[:80]
+        raise ScanError(path, f"its description cannot be read ({said})", EXPORT_AGAIN) from None
+    if promised > bytes_left(file) + file.tell():
+        raise ScanError(path, f"promises {promised} values that it does not hold", EXPORT_AGAIN)
+
+
+CHECKS: dict[str, Callable[[BinaryIO, Path], None]] = {
+    "stl": check_stl,
+    "glb": check_gltf,
+    "gltf": check_gltf,
+}

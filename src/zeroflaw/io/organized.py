@@ -1,0 +1,65 @@
+"""Organised TIFF files: one point per pixel, (0, 0, 0) where nothing was measured."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zeroflaw.io.sampling import Sampling
+from zeroflaw.io.source import EXPORT_AGAIN, opened
+from zeroflaw.io.validate import checked_scan
+from zeroflaw.types import Float64, Scan, ScanError
+
+HIGHEST_RATIO = 1100  # that the lossless compressions of TIFF reach
+
+
+def read_tiff(path: Path, sampling: Sampling | None = None) -> Scan:
+    """The organised scan in a TIFF file of floats (rows, columns, 3). Raises ScanError."""
+    del sampling  # of meshes only
+    image = read_image(path)
+    rows, columns = image.shape[:2]
+    points: Float64 = image.reshape(-1, 3).astype(np.float64)
+    measured = points.any(axis=1)
+    return checked_scan(points, grid=(rows, columns), measured=measured, source=path)
+
+
+def read_image(path: Path) -> NDArray[Any]:
+    """The first picture of a TIFF file, (rows, columns, 3). Raises ScanError."""
+    import tifffile
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+    with opened(path) as file:
+        size = path.stat().st_size
+        try:
+            with tifffile.TiffFile(file) as tiff:
+                page = tiff.pages.first
+                shape, dtype = page.shape, page.dtype
+                check_image(shape, dtype, path)
+                ends = zip(page.dataoffsets, page.databytecounts, strict=False)
+                if any(start + length > size for start, length in ends):
+                    raise ScanError(path, "the file ends before its picture does", EXPORT_AGAIN)
+                if page.nbytes > HIGHEST_RATIO * sum(page.databytecounts):
+                    raise ScanError(path, "promises more pixels than it holds", EXPORT_AGAIN)
+                image: NDArray[Any] = page.asarray()
+        except (ScanError, OSError, MemoryError):
+            raise
+        except Exception as error:  # of any kind, from a damaged file
+            said = " ".join(str(error).split())[:80] or type(error).__name__
+            problem = f"cannot be read as TIFF ({said})"
+            raise ScanError(path, problem, EXPORT_AGAIN) from None
+    return image
+
+
+def check_image(shape: tuple[int, ...], dtype: Any, path: Path) -> None:
+    """Raise ScanError unless each pixel is a point."""
+    if len(shape) != 3 or shape[2] != 3 or dtype is None or dtype.kind != "f":
+        shown = " × ".join(map(str, shape))
+        raise ScanError(
+            path,
+            f"its picture is {dtype}, {shown}",
+            "expected an organised scan: floats, rows × columns × 3",
+        )
