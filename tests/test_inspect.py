@@ -257,7 +257,7 @@ def test_a_picture_that_fails_leaves_nothing_half_written(
     folder: Path, detector: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def half(self: Image.Image, file: Any, **options: Any) -> None:
-        Path(file).write_bytes(b"half")
+        file.write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Image.Image, "save", half)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeroflaw.files import Failure, display_names, find_scans, output_names, printable
-from zeroflaw.types import Inspection, ZeroflawError
+from zeroflaw.types import ZeroflawError
 
 if TYPE_CHECKING:
     from zeroflaw.detector import Detector
@@ -99,26 +99,17 @@ def inspect_one(
 ) -> None:
     """Inspect one file and write its results, the JSON last: where it lies, the others do."""
     from zeroflaw.io import WRITERS, summary
+    from zeroflaw.reports.figures import write_heat_map
     from zeroflaw.reports.table import Row
 
     inspection = detector.inspect(path)
     if request.out is not None:
         WRITERS[".ply"](request.out / f"{stem}_scores.ply", inspection)
         if request.pictures:
-            write_picture(request.out / f"{stem}_heatmap.png", inspection)
+            write_heat_map(request.out / f"{stem}_heatmap.png", inspection)
         WRITERS[".json"](request.out / f"{stem}.json", inspection)
     outcome.rows.append(Row.of(shown, inspection))
     outcome.summaries.append(summary(inspection))
-
-
-def write_picture(path: Path, inspection: Inspection) -> None:
-    """Write the heat map as a PNG file. Raises ZeroflawError."""
-    from zeroflaw.reports.figures import write_heat_map
-
-    try:
-        write_heat_map(path, inspection)
-    except OSError as error:
-        raise ZeroflawError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def make_folder(folder: Path) -> None:

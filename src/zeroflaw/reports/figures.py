@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, four_views, frame
 from zeroflaw.geometry.render import Rendered, centered, closing_radius, render
+from zeroflaw.io.atomic import replacing
 from zeroflaw.io.colors import viridis
 from zeroflaw.reports.numbers import length_text, plural, round_length
 from zeroflaw.types import Inspection, Int64
@@ -49,13 +50,10 @@ def heat_map(inspection: Inspection) -> Image.Image:
 
 
 def write_heat_map(path: Path, inspection: Inspection) -> None:
-    """Write the picture as a PNG file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        heat_map(inspection).save(temporary, format="PNG", compress_level=2)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write the picture as a PNG file, whole or not at all. Raises ZeroflawError."""
+    picture = heat_map(inspection)
+    with replacing(path) as file:
+        picture.save(file, format="PNG", compress_level=2)
 
 
 def _panels(
