@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tifffile
@@ -43,6 +45,10 @@ def _body(points: NDArray[np.float64], kind: str) -> bytes:
 def mesh(kind: str) -> bytes:
     """A ball of radius 20 as a mesh."""
     ball = trimesh.creation.icosphere(subdivisions=2, radius=20)
+    if kind == "gltf":
+        export: Any = trimesh.exchange.gltf.export_gltf
+        files = export(trimesh.Scene(ball), embed_buffers=True)
+        return bytes(files["model.gltf"])
     content = ball.export(file_type=kind)
     return content.encode() if isinstance(content, str) else bytes(content)
 
@@ -64,29 +70,26 @@ def npz(points: NDArray[np.float64]) -> bytes:
 def tiff(points: NDArray[np.float64]) -> bytes:
     """An organised scan as a float32 picture of three channels."""
     file = io.BytesIO()
-    tifffile.imwrite(file, points.astype(np.float32).reshape(*GRID, 3), photometric="minisblack")
+    tifffile.imwrite(file, points.astype(np.float32).reshape(*GRID, 3), photometric="rgb")
     return file.getvalue()
 
 
-def point_files(points: NDArray[np.float64]) -> dict[str, bytes]:
-    """By name: the points in every format that holds points rather than triangles."""
-    return {
-        "ascii.pcd": pcd(points, "ascii"),
-        "binary.pcd": pcd(points, "binary"),
-        "ascii.ply": ply(points, "ascii"),
-        "binary.ply": ply(points, "binary_little_endian"),
-        "text.xyz": rows(points, " ").encode(),
-        "text.txt": rows(points, "\t").encode(),
-        "text.csv": ("x,y,z\n" + rows(points, ",")).encode(),
-        "text.asc": rows(points, " ").encode(),
-        "array.npy": npy(points),
-        "array.npz": npz(points),
-        "organised.tif": tiff(points),
-        "organised.tiff": tiff(points),
-    }
-
-
-MESH_FILES: dict[str, bytes] = {f"ball.{kind}": mesh(kind) for kind in ("stl", "obj", "off", "glb")}
+# By name: how the points are written in every format that holds points rather than triangles.
+POINT_FORMATS: dict[str, Callable[[NDArray[np.float64]], bytes]] = {
+    "ascii.pcd": lambda points: pcd(points, "ascii"),
+    "binary.pcd": lambda points: pcd(points, "binary"),
+    "ascii.ply": lambda points: ply(points, "ascii"),
+    "binary.ply": lambda points: ply(points, "binary_little_endian"),
+    "text.xyz": lambda points: rows(points, " ").encode(),
+    "text.txt": lambda points: rows(points, "\t").encode(),
+    "text.csv": lambda points: ("x,y,z\n" + rows(points, ",")).encode(),
+    "text.asc": lambda points: rows(points, " ").encode(),
+    "array.npy": npy,
+    "array.npz": npz,
+    "organised.tif": tiff,
+    "organised.tiff": tiff,
+}
+MESH_FORMATS = ("stl", "obj", "off", "glb", "gltf")
 # Files whose header says how long they are: any cut can be noticed.
 SIZED = ("binary.pcd", "binary.ply", "array.npy", "array.npz", "ball.stl", "ball.glb")
 

@@ -86,7 +86,7 @@ def test_the_commands_are_found() -> None:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the files that the README speaks of, as the current one."""
-    example = REPOSITORY / "examples" / "dented.ply"
+    example = REPOSITORY / "examples" / "flange_dent.ply"
     for place in ("part.ply", "scans/one.ply", "more/two.ply"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         shutil.copy(example, tmp_path / place)

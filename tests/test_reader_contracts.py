@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from scan_files import MESH_FILES, POINTS, SIZED, point_files, stl_that_promises
+from scan_files import MESH_FORMATS, POINT_FORMATS, POINTS, SIZED, mesh, stl_that_promises
 from zeroflaw.io import READERS, read
 from zeroflaw.types import Scan, ScanError
 
-POINT_FILES = point_files(POINTS)
+POINT_FILES = {name: made(POINTS) for name, made in POINT_FORMATS.items()}
+MESH_FILES = {f"ball.{kind}": mesh(kind) for kind in MESH_FORMATS}
 FILES = {**POINT_FILES, **MESH_FILES}
 SUFFIXES = sorted(READERS)
 often = settings(
@@ -105,7 +106,7 @@ def test_the_suffix_may_be_in_capitals(name: str, tmp_path: Path) -> None:
 def test_points_that_are_not_finite_are_dropped_and_counted(name: str, tmp_path: Path) -> None:
     points = POINTS.copy()
     points[5, 0], points[17, 2], points[30] = np.nan, np.inf, -np.inf
-    scan = read(write(tmp_path, name, point_files(points)[name]))
+    scan = read(write(tmp_path, name, POINT_FORMATS[name](points)))
     kept = np.isfinite(points).all(axis=1)
     np.testing.assert_allclose(scan.points, points[kept], rtol=0, atol=1e-5)
     assert scan.dropped == 3
@@ -116,7 +117,7 @@ def test_points_that_are_not_finite_are_dropped_and_counted(name: str, tmp_path:
 @pytest.mark.parametrize("name", [n for n in POINT_FILES if "organised" not in n])
 def test_huge_offsets_lose_no_precision(name: str, tmp_path: Path) -> None:
     points: NDArray[np.float64] = (POINTS / 1000 + (5e5, 4e6, 100.0)).round(2)
-    scan = read(write(tmp_path, name, point_files(points)[name]))
+    scan = read(write(tmp_path, name, POINT_FORMATS[name](points)))
     np.testing.assert_array_equal(scan.points, points)
 
 
@@ -191,7 +192,7 @@ def test_a_header_that_promises_too_much_is_refused(
 def test_points_without_a_surface_are_refused(
     name: str, points: NDArray[np.float64], tmp_path: Path
 ) -> None:
-    refused(write(tmp_path, name, point_files(points)[name]))
+    refused(write(tmp_path, name, POINT_FORMATS[name](points)))
 
 
 def test_a_suffix_that_no_reader_knows_is_refused_with_those_that_are(tmp_path: Path) -> None:
