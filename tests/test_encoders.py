@@ -25,6 +25,7 @@ from zeroflaw.encoders.pointbert import (
 )
 from zeroflaw.encoders.text import TextConfig, TextTower, load_text_tower
 from zeroflaw.encoders.tokenizer import tokenize
+from zeroflaw.geometry.sample import farthest_point_sample_batch
 from zeroflaw.methods.prompts import PROMPT_TOKENS, prompt_tokens
 from zeroflaw.types import ZeroflawError
 
@@ -99,6 +100,15 @@ def test_patches_are_the_nearest_points_of_points_far_apart() -> None:
     distance = every.sort(dim=2).values[:, :, :8]
     own = points[torch.arange(2)[:, None, None], index] - center[:, :, None]
     torch.testing.assert_close(own.norm(dim=-1).sort(dim=2).values, distance)
+
+
+def test_points_in_sampling_order_bring_their_centres_first() -> None:
+    points = torch.rand(1, 200, 3)
+    points = points[:, farthest_point_sample_batch(points, 60)[0]]
+    for known, found in zip(
+        group_patches(points, 10, 8, sampled=True), group_patches(points, 10, 8), strict=True
+    ):
+        torch.testing.assert_close(known, found)
 
 
 def test_the_encoder_returns_the_asked_layers_and_a_batch_changes_nothing() -> None:

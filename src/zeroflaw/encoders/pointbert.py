@@ -196,13 +196,19 @@ class PatchEncoder(nn.Module):
         return functional.relu(each, inplace=True)
 
 
-def group_patches(points: Tensor, groups: int, size: int) -> tuple[Tensor, Tensor]:
+def group_patches(
+    points: Tensor, groups: int, size: int, sampled: bool = False
+) -> tuple[Tensor, Tensor]:
     """Choose patch centres by farthest point sampling and take each one's nearest points.
 
-    points: (B, N, 3). Returns center (B, G, 3) and index (B, G, M) int64 into the N points.
+    points: (B, N, 3). sampled: the points come in the order of farthest point sampling, so that
+    the first are the centres. Returns center (B, G, 3) and index (B, G, M) int64 into the N points.
     """
-    chosen = farthest_point_sample_batch(points, groups)
-    center = points.gather(1, chosen[..., None].expand(-1, -1, 3))
+    if sampled:
+        center = points[:, :groups]
+    else:
+        chosen = farthest_point_sample_batch(points, groups)
+        center = points.gather(1, chosen[..., None].expand(-1, -1, 3))
     _, index = knn_batch(points, center, size)
     return center, index
 

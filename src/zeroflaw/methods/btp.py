@@ -166,7 +166,7 @@ class BTP(Method):
         index = sample(scan.points, config.points)
         sphere, _ = normalize(scan.points[index])
         points = torch.from_numpy(sphere)[None].to(self.get_buffer("text").device)
-        center, patch_index = group_patches(points, config.groups, config.patch_size)
+        center, patch_index = group_patches(points, config.groups, config.patch_size, sampled=True)
         gray = torch.full_like(points, 0.5)
         seen = self.encoder(torch.cat([points, gray], dim=-1), center, patch_index)
         layers = torch.stack([functional.normalize(x[:, 1:], dim=-1) for x in seen.layers], 1)
@@ -270,10 +270,10 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def sample(points: Float64, count: int) -> Int64:
-    """Return indices of `count` points by farthest point sampling, whatever the points' order.
+    """Return `count` points' indices, in the order of farthest point sampling.
 
-    points: (N, 3). The first is the farthest from the mean; a scan of fewer points than `count`
-    repeats them. Ties go to the smaller coordinates.
+    points: (N, 3); their own order does not matter. The first is the farthest from the mean; a
+    scan of fewer points than `count` repeats them. Ties go to the smaller coordinates.
     """
     order = np.lexsort(points.T[::-1])
     sphere, _ = normalize(points[order])
