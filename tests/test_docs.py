@@ -105,11 +105,16 @@ def test_the_readmes_inspections_run(workplace: Path) -> None:
         assert (workplace / "results" / f"part{ending}").is_file()
 
 
-def test_the_readmes_python_runs(workplace: Path) -> None:
-    (example,) = blocks(REPOSITORY / "README.md", "python")
-    with redirect_stdout(io.StringIO()) as said:
-        exec(compile(example, "README.md", "exec"), {})
-    assert said.getvalue().strip()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
+@pytest.mark.usefixtures("workplace")
+def test_the_python_runs(document: Path) -> None:
+    for example in blocks(document, "python"):
+        with redirect_stdout(io.StringIO()):
+            exec(compile(example, str(document), "exec"), {})
+
+
+def test_the_readme_has_a_python_example() -> None:
+    assert blocks(REPOSITORY / "README.md", "python")
 
 
 def test_the_readme_and_the_guide_name_every_format() -> None:
