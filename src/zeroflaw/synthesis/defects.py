@@ -223,6 +223,8 @@ def flat(site: Site, rng: np.random.Generator) -> Change:
     """A convex place pressed or worn to nearly a plane."""
     direction = _outward(site, 0.3 + 0.7 * rng.random())
     depth = min(float(rng.uniform(0.6, 1.2)) * site.amplitude, 0.2 * site.size)
+    depth = min(depth, max(1.3 * _cap_depth(site, direction), 2.5 * site.visible))
+    depth = min(depth, _room(site, direction))
     cut = _dish(site, direction, depth, float(rng.uniform(4, 8)))
     return _pressed(site, direction, cut, float(rng.uniform(0.05, 0.5)) * depth)
 
@@ -235,6 +237,7 @@ def broken(site: Site, rng: np.random.Generator) -> Change:
         depth, power = min(tip, 1.5 * site.size), 24.0
     else:
         depth, power = float(rng.uniform(0.12, 0.45)) * site.size, float(rng.uniform(1.5, 4))
+    depth = min(depth, _room(site, direction))
     base = _dish(site, direction, depth, power)
     coarse = Waves.random(0.3 * site.size, 1.2 * site.size, rng, 8)
     fine = Waves.random(3 * site.spacing, 0.3 * site.size + 3 * site.spacing, rng, 12)
@@ -245,6 +248,11 @@ def broken(site: Site, rng: np.random.Generator) -> Change:
         return np.asarray(base(points) + relief * grain, np.float32)
 
     return _pressed(site, direction, cut, 1e-6)
+
+
+def _room(site: Site, direction: Float32) -> float:
+    """How deep a cut may go before it comes out of the opposite wall."""
+    return 0.7 * site.thickness() if direction @ site.frame[2] > 0.6 else float("inf")
 
 
 def _cap_depth(site: Site, direction: Float32) -> float:

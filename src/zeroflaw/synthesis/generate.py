@@ -187,7 +187,7 @@ def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
     """A random seen point; for kinds that need it, the most fitting of a few."""
     tries = [int(i) for i in rng.integers(len(site.points), size=6)]
     if kind in FACING:
-        return max(tries[:2], key=lambda i: replace(site, seed=i).facing())
+        return max(tries[:3], key=lambda i: replace(site, seed=i).facing())
     if kind in PROTRUDING:
         return max(tries, key=lambda i: replace(site, seed=i).standing())
     return tries[0]

@@ -134,7 +134,7 @@ class Footprint:
     def reach(self, points: Float32) -> Float32:
         """0 at the middle, 1 on the outline. Depth counts too, so that bent surfaces end."""
         u, v, w = self.local(points).T
-        across = np.sqrt(u * u + v * v + 0.4 * w * w)
+        across = np.sqrt(u * u + v * v + w * w)
         return np.asarray(across / self.outline(np.arctan2(v, u)), dtype=np.float32)
 
     def across(self, points: Float32) -> Float32:
@@ -233,7 +233,7 @@ def deviation(site: Site, index: Int64, moved: Float32) -> Float32:
         nearest = np.minimum(nearest, len(index) - 1)
         gap = moved[unsure] - site.points[index][nearest]
         height = np.einsum("ij,ij->i", gap, site.normals[index][nearest])
-        away = np.maximum(np.abs(height), np.minimum(distance, site.size) - 1.5 * site.spacing)
+        away = np.maximum(np.abs(height), np.minimum(distance, site.size) - 2.5 * site.spacing)
         along[unsure] = np.where(height < 0, -away, away)
     return np.asarray(along, dtype=np.float32)
 
