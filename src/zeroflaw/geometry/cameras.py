@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroflaw.types import Float64, Scan
+from zeroflaw.types import Float64, Int64, Scan
 
 FEW = 20_000  # points that are enough to judge extent and orientation
 AZIMUTHS = (30.0, 120.0, 210.0, 300.0)  # degrees: every face of a box is seen in two of them
@@ -83,19 +83,28 @@ def _steady_range(points: Float64, few: Float64) -> tuple[Float64, Float64]:
 
 
 def _facing_sensor(scan: Scan) -> Float64 | None:
-    """The view of the sensor, from how the points follow the grid's rows and columns."""
-    if scan.grid is None or min(scan.grid) < 2:
+    """The view of the sensor, from the usual step between cells beside and below each other."""
+    if scan.grid is None:
         return None
     cells = np.arange(len(scan)) if scan.valid is None else np.flatnonzero(scan.valid)
-    if len(cells) != len(scan) or scan.grid[0] * scan.grid[1] <= cells.max():
+    if len(cells) != len(scan) or len(cells) == 0 or cells[-1] >= scan.grid[0] * scan.grid[1]:
         return None
-    chosen = slice(None, None, max(1, len(scan) // FEW))
-    rows, columns = np.divmod(cells[chosen], scan.grid[1])
-    terms = np.stack([columns, rows, np.ones(len(rows))], axis=1).astype(np.float64)
-    points = scan.points[chosen]
-    slopes = np.linalg.lstsq(terms, points - points.mean(axis=0), rcond=None)[0]
-    right, down = slopes[0], slopes[1]
-    return _axes(right, -down)
+    index = np.full(scan.grid, -1)
+    index.ravel()[cells] = np.arange(len(scan))
+    right = _usual_step(scan.points, index[:, :-1], index[:, 1:])
+    down = _usual_step(scan.points, index[:-1], index[1:])
+    return None if right is None or down is None else _axes(right, -down)
+
+
+def _usual_step(points: Float64, start: Int64, end: Int64) -> Float64 | None:
+    """The median, by coordinate, of the steps between neighbouring cells; None without any."""
+    both = np.flatnonzero((start >= 0) & (end >= 0))
+    both = both[:: max(1, len(both) // FEW)]
+    steps = points[end.ravel()[both]] - points[start.ravel()[both]]
+    if len(steps) == 0:
+        return None
+    median: Float64 = np.median(steps, axis=0)
+    return median
 
 
 def _axes(right: Float64, up: Float64) -> Float64 | None:
