@@ -17,7 +17,7 @@ from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
-from zeroflaw.synthesis.generate import Synthesized, good_twin
+from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
 from zeroflaw.types import Scan
 from zeroflaw.validate import HeldOut
@@ -113,7 +113,7 @@ def fit_scale(method: Compact, dataset: PreparedPairs) -> None:
 
 
 def run(
-    corpus: Path,
+    corpus: Path | None,
     out: Path,
     *,
     epochs: int = 12,
@@ -122,19 +122,25 @@ def run(
     learning_rate: float = 1e-3,
     workers: int = 2,
     held_out: int = 96,
+    calibration: int = CALIBRATION_SCANS,
     seed: int = 1,
     device: str = "cpu",
     config: CompactConfig | None = None,
     card: Mapping[str, Any] | None = None,
+    generated: Settings | None = None,
+    progress: bool = True,
 ) -> History:
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
+    Without a corpus, parametric solids alone are used.
     epochs × scans fresh scans are seen, each once. Afterwards the best checkpoint gets its
     thresholds and is written to `out/compact`, weights in 16 bits, with `card` in its card.
     """
     config = config or CompactConfig()
-    training = PreparedPairs(SyntheticScans(SyntheticSettings(corpus, "train", seed)), config)
-    unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0))
+    generated = generated or Settings()
+    seen = SyntheticScans(SyntheticSettings(corpus, "train", seed, scans=generated))
+    unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0, scans=generated))
+    training = PreparedPairs(seen, config)
     torch.manual_seed(seed)
     method = Compact(config)
     fit_scale(method, training)
@@ -154,10 +160,11 @@ def run(
         settings,
         out,
         validate=Watch(list(watched)),
+        progress=progress,
         device=device,
         data=f"synthetic scans, seed {seed}",
     )
-    ship(history.best, unseen, out / "compact", card or {}, CALIBRATION_SCANS)
+    ship(history.best, unseen, out / "compact", card or {}, calibration)
     return history
 
 

@@ -1,0 +1,126 @@
+"""Scans synthesised for training: split by category, in pairs, the same whoever makes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zeroflaw import checkpoint, pretrain
+from zeroflaw.datasets.synthetic import (
+    SyntheticScans,
+    SyntheticSettings,
+    families_of,
+    split_of,
+)
+from zeroflaw.methods.compact import CompactConfig
+from zeroflaw.synthesis.generate import Settings
+from zeroflaw.synthesis.solids import SOLIDS
+
+FEW = Settings(points=(1500, 2000))
+CONFIG = CompactConfig(
+    dense=1200,
+    groups=48,
+    size=16,
+    width=16,
+    depth=1,
+    heads=2,
+    hidden=16,
+    embedding=16,
+    layers=(1,),
+    text_width=16,
+)
+
+
+def test_every_family_is_in_one_split_and_each_split_has_some() -> None:
+    families = [name for split in ("train", "validation", "test") for name in families_of(split)]
+    assert sorted(families) == sorted(SOLIDS)
+    assert all(families_of(split) for split in ("train", "validation", "test"))
+
+
+def test_the_split_of_a_category_depends_on_its_name_alone() -> None:
+    splits = [split_of(f"source/category {number}") for number in range(400)]
+    assert splits == [split_of(f"source/category {number}") for number in range(400)]
+    assert 10 < splits.count("test") < 50
+    assert 10 < splits.count("validation") < 50
+
+
+def test_scans_come_in_pairs_of_a_defective_one_and_its_twin() -> None:
+    scans = SyntheticScans(SyntheticSettings(None, "train", seed=3, scans=FEW))
+    bad, good = scans[6], scans[7]
+    assert bad.kind != "good"
+    assert bad.scan.labels is not None
+    assert bad.scan.labels.any()
+    assert good.kind == "good"
+    assert good.scan.labels is not None
+    assert not good.scan.labels.any()
+    assert bad.sided == good.sided
+
+
+def test_a_scan_depends_on_seed_and_number_alone() -> None:
+    settings = SyntheticSettings(None, "train", seed=3, scans=FEW)
+    straight = [SyntheticScans(settings)[number].scan.points for number in range(4)]
+    scans = SyntheticScans(settings)
+    for number in (3, 1, 0, 2):
+        np.testing.assert_array_equal(scans[number].scan.points, straight[number])
+
+
+def test_workers_do_not_change_what_is_trained_on() -> None:
+    scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
+    dataset = pretrain.PreparedPairs(scans, CONFIG, points=256)
+    alone = list(pretrain.FreshScans(dataset, 4, 0).epoch(1, 1))
+    spread = list(pretrain.FreshScans(dataset, 4, 1).epoch(1, 1))
+    assert len(alone) == len(spread) == 3
+    for (ours, _), (theirs, _) in zip(alone, spread, strict=True):
+        for name, tensor in ours.tensors.items():
+            torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=0)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("compact")
+    pretrain.run(
+        None,
+        out,
+        epochs=2,
+        scans=8,
+        batch=4,
+        workers=0,
+        held_out=6,
+        calibration=6,
+        config=CONFIG,
+        card={"trained_on": "solids"},
+        generated=FEW,
+        progress=False,
+    )
+    return out
+
+
+def test_training_ends_with_a_detector_and_its_card(trained: Path) -> None:
+    method, card = checkpoint.load(trained / "compact")
+    assert card["trained_on"] == "solids"
+    assert 0 < card["threshold"] < 1
+    assert 0 < card["point_threshold"] < 1
+    assert card["half"] is True
+    assert {"validation_point_auroc", "validation_object_auroc"} <= set(card["figures"])
+    assert not [name for name in method.state_dict() if name.startswith("tower")]
+
+
+def test_a_finished_training_is_not_begun_again(trained: Path) -> None:
+    before = (trained / "last.safetensors").read_bytes()
+    pretrain.run(
+        None,
+        trained,
+        epochs=2,
+        scans=8,
+        batch=4,
+        workers=0,
+        held_out=6,
+        calibration=6,
+        config=CONFIG,
+        generated=FEW,
+        progress=False,
+    )
+    assert (trained / "last.safetensors").read_bytes() == before
