@@ -53,7 +53,7 @@ def read_scan(points: Float64, settings: InputSettings) -> Prepared:
     """
     thinned = thin(points, settings.dense)
     position, _ = normalize(thinned.mean)
-    normal, descriptor = local_descriptors(position)
+    normal, descriptor = local_descriptors(position, workers=torch.get_num_threads())
     location, deviation = robust_range(descriptor)
     relative = np.clip((descriptor - location) / deviation, -8.0, 8.0)
     start = int(np.argmax(np.einsum("ij,ij->i", position, position)))
@@ -106,7 +106,7 @@ def place_in_patch(
 def nearest_patches(position: Float32, center: Float32) -> tuple[Int64, Float32]:
     """Return each point's nearest patch centres (N, 3) and their inverse-distance weights."""
     count = min(NEAREST_PATCHES, len(center))
-    distance, near = cKDTree(center).query(position, k=count)
+    distance, near = cKDTree(center).query(position, k=count, workers=torch.get_num_threads())
     distance, near = distance.reshape(-1, count), near.reshape(-1, count)
     weight = 1 / (distance + 0.1 * distance.mean() + 1e-12)
     weight /= weight.sum(axis=1, keepdims=True)
