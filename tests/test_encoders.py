@@ -219,6 +219,12 @@ def test_the_text_tower_equals_torch_s_own_transformer() -> None:
     torch.testing.assert_close(tower.encode(tokens), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_the_default_sizes_are_those_of_openclip_s_bigg() -> None:
+    with torch.device("meta"):
+        tower = TextTower()
+    assert sum(p.numel() for p in tower.parameters()) == 694_659_840  # 694.66 M, as published
+
+
 def test_the_activations_differ_and_an_unknown_one_is_refused() -> None:
     tokens = torch.tensor([[3, 5, 49]])
     plain, quick = small_tower(), small_tower(activation="quick_gelu")

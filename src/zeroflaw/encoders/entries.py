@@ -90,7 +90,8 @@ def load_entries(
 ) -> None:
     """Load entries into a module, all of them and nothing else.
 
-    published: the module's name of an entry to the file's, for the messages. Raises ZeroflawError
+    A module without memory of its own (device "meta") takes the tensors as they are. published:
+    the module's name of an entry to the file's, for the messages. Raises ZeroflawError
     that names every missing, unexpected or differently shaped entry.
     """
     expected = module.state_dict()
@@ -106,4 +107,5 @@ def load_entries(
     if problems:
         raise ZeroflawError(f"{source}: entries do not fit: {'; '.join(problems)}")
     values = {name: tensor.to(expected[name].dtype) for name, tensor in entries.items()}
-    module.load_state_dict(values, strict=True)
+    unfilled = any(tensor.is_meta for tensor in expected.values())
+    module.load_state_dict(values, strict=True, assign=unfilled)

@@ -172,6 +172,5 @@ def load_text_tower(path: Path, activation: str = "gelu") -> TextTower:
             raise ZeroflawError(f"{path}: entries do not fit: missing {front}{name}")
     with torch.device("meta"):
         tower = TextTower(text_config(entries, activation))
-    tower.to_empty(device="cpu")
     load_entries(tower, entries, path, f"{front}{{}}".format)
     return tower.eval().requires_grad_(False)
