@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zeroflaw.types import Scan
 
@@ -16,19 +16,16 @@ def sphere_points(count: int, seed: int = 0) -> NDArray[np.float64]:
 
 
 def dent(
-    points: NDArray[np.float64],
-    center: tuple[float, float, float],
-    radius: float,
-    depth: tuple[float, float, float],
+    points: NDArray[np.float64], center: ArrayLike, radius: float, depth: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Move the points within `radius` of `center` by up to `depth`, most in the middle.
+    """Move the points within `radius` of `center` by up to `depth` (3,), most in the middle.
 
     Returns the points (N, 3) and which of them moved (N,).
     """
-    distance = np.linalg.norm(points - np.array(center), axis=1) / radius
+    distance = np.linalg.norm(points - np.asarray(center), axis=1) / radius
     inside = distance < 1
     share = np.where(inside, (1 - distance**2) ** 2, 0.0)
-    return points + share[:, None] * np.array(depth), inside
+    return points + share[:, None] * np.asarray(depth), inside
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import dent, sphere_points
 from zeroflaw import checkpoint, train
 from zeroflaw.encoders.text import TextTower
 from zeroflaw.methods.btp import BTP
@@ -48,11 +47,12 @@ def data(tmp_path: Path) -> Path:
     folder = tmp_path / "scans"
     (folder / "good").mkdir(parents=True)
     for seed in range(4):
-        points = sphere_points(600, seed)
+        points = np.random.default_rng(seed).normal(size=(600, 3))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
         if seed % 2:
             np.savez(folder / "good" / f"{seed}.npz", points=points)
         else:
-            points, labels = dent(points, points[0], 0.6, 0.3)
+            points, labels = dent(points, points[0], 0.6, -0.3 * points[0])
             np.savez(folder / f"{seed}.npz", points=points, labels=labels)
     return folder
 

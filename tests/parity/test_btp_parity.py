@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from recipe import recipe_state_dict, recipe_tensor
 from torch import Tensor
 from torch.nn import functional
 
+from parity.recipe import recipe_state_dict, recipe_tensor
 from zeroflaw.encoders.pointbert import PointBERT, group_patches, load_pointbert
 from zeroflaw.methods.base import Evidence, Prepared
 from zeroflaw.methods.btp import BTP, BTPConfig

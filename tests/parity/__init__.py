@@ -1,0 +1,1 @@
+"""Held against stored outputs of the reference implementations."""
