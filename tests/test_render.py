@@ -76,6 +76,15 @@ def test_points_outside_the_frame_and_nothing_else_are_left_out() -> None:
     assert set(np.unique(shown.index)) == {-1, 0, 3}
 
 
+def test_a_point_far_behind_does_not_flatten_the_rest() -> None:
+    points = sphere(8_000)
+    far = np.vstack([points, [[0.0, 0, -1e30], [1.19, 1.19, 1e30]]])
+    alone = render(points, grey(8_000), FRONT, SQUARE, 60.0, radius=2.0)
+    with_far = render(far, grey(8_002), FRONT, SQUARE, 60.0, radius=2.0)
+    changed = alone.image != with_far.image
+    assert changed[10:].sum() < 30
+
+
 def test_the_picture_does_not_depend_on_the_order_of_the_points() -> None:
     points = sphere(4_000)
     colors = np.random.default_rng(1).integers(0, 255, (4_000, 3)).astype(np.uint8)

@@ -16,7 +16,7 @@ LIGHT = np.array([-0.35, 0.5, 0.79], dtype=np.float32)  # from the upper left, t
 OVERLAP = 1.6  # disc radius by the distance of neighbours: closes random samples of two surfaces
 AMBIENT = np.float32(0.5)  # how bright a surface is that the light does not reach
 GLOSS = np.float32(48)  # added where the surface faces the light: shows form on dark colours
-BACKGROUND = (255, 255, 255)
+WHITE = 255
 EMPTY = 1e9  # depth of the background, in pixels
 STEEPEST = 6.0  # pixels of depth for one across, above which two pixels lie on two surfaces
 
@@ -48,7 +48,10 @@ def render(
     row, column, depth = project(points, view, frame, pixels_per_unit)
     size = picture_size(frame, pixels_per_unit)
     used = _used(row, size, 0, radius), _used(column, size, 1, radius)
-    row, column = row - used[0].start, column - used[1].start
+    row -= used[0].start
+    column -= used[1].start
+    reach = np.float32(2 * sum(size))  # a stray point far behind does not flatten the rest
+    np.clip(depth, -reach, reach, out=depth)
     inner = used[0].stop - used[0].start, used[1].stop - used[1].start
     part, surface = splat(row, column, depth, inner, radius)
     drawn = part >= 0
@@ -57,7 +60,7 @@ def render(
     lit = colors[part[drawn]].astype(np.float32)
     lit *= (AMBIENT + (1 - AMBIENT) * diffuse)[:, None]
     lit += (GLOSS * squared * squared)[:, None]
-    image = np.full((*size, 3), BACKGROUND, dtype=np.uint8)
+    image = np.full((*size, 3), WHITE, dtype=np.uint8)
     image[used][drawn] = np.minimum(lit, 255, out=lit).astype(np.uint8)
     index = np.full(size, -1, dtype=np.int64)
     index[used] = part
@@ -121,12 +124,18 @@ def splat(
     nearest = np.full((height + 2 * border) * wide, FAR)
     if len(kept):
         near, scale = _depth_scale(depth, radius)
-        cell = (row + border) * wide + column + border
-        packed = (((depth - near) * scale).astype(np.int64) << 32) | kept
+        cell = row * wide
+        cell += column
+        cell += border * (wide + 1)
+        packed = ((depth - near) * scale).astype(np.int64)
+        packed <<= 32
+        packed |= kept
+        place, lifted = np.empty_like(cell), np.empty_like(packed)
         for down, right in disc(radius):
             bulge = (down * down + right * right) / (2 * max(radius, 1.0))
-            lifted = packed + (int(bulge * scale) << 32)
-            np.minimum.at(nearest, cell + (down * wide + right), lifted)
+            np.add(cell, down * wide + right, out=place)
+            np.add(packed, int(bulge * scale) << 32, out=lifted)
+            np.minimum.at(nearest, place, lifted)
         tolerance = int(4 * max(radius, 1) * scale)
         for stride in sorted({1, max(1, round(radius))}, reverse=True):
             close_gaps(nearest.reshape(-1, wide), tolerance, stride)
