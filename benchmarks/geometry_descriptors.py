@@ -4,7 +4,7 @@ Prints a Markdown table: best of several runs, in seconds, on a seeded curved su
 the rival's runs take turns, so that other load falls on both. Open3D is left out where it is not
 installed. Run it with
 
-    PYTHONPATH=src python benchmarks/geometry_descriptors.py > benchmarks/results/geometry_descriptors.md
+    PYTHONPATH=src python benchmarks/geometry_descriptors.py > FILE
 """
 
 from __future__ import annotations
