@@ -2,12 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from zeroflaw.types import Int64, UInt8
-
-WINDOW = 1 << 16  # compressed bytes whose tokens are laid out at once
-REACH = 1 << 13  # how far back a copy can reach
 BEST_RATIO = 264 / 3  # of the longest copy
 
 
@@ -15,7 +9,7 @@ class LZFError(ValueError):
     """Compressed data that does not decompress to what was promised."""
 
 
-def decompress(data: UInt8, size: int) -> UInt8:
+def decompress(data: bytes, size: int) -> bytearray:
     """The `size` bytes that `data` stands for. Raises LZFError.
 
     A control byte c below 32 is followed by c + 1 literal bytes; any other copies bytes from
@@ -24,67 +18,35 @@ def decompress(data: UInt8, size: int) -> UInt8:
     """
     if size > len(data) * BEST_RATIO:
         raise LZFError(f"{len(data)} bytes cannot hold {size}")
-    output: UInt8 = np.empty(size, dtype=np.uint8)
+    output = bytearray()
     place, done = 0, 0
-    while place < len(data):
-        starts, place = token_starts(data, place)
-        done = expand(data, starts, output, done)
-    if done != size:
-        raise LZFError(f"{done} bytes come out, {size} were promised")
+    end = len(data)
+    try:
+        while place < end:
+            control = data[place]
+            if control < 32:
+                place += control + 2
+                done += control + 1
+                output += data[place - control - 1 : place]
+                continue
+            length = (control >> 5) + 2
+            if length == 9:
+                length += data[place + 1]
+                place += 1
+            start = done - ((control & 31) << 8) - data[place + 1] - 1
+            if start < 0:
+                raise LZFError("a copy starts before the first byte")
+            place += 2
+            if start + length <= done:
+                output += output[start : start + length]
+            else:  # the copy runs into what it writes: a repetition
+                period = output[start:done]
+                output += (period * (length // len(period) + 1))[:length]
+            done += length
+            if done > size:
+                break
+    except IndexError:
+        raise LZFError("the last part is cut off") from None
+    if done != size or len(output) != size:
+        raise LZFError(f"{len(output)} bytes come out, {size} were promised")
     return output
-
-
-def token_starts(data: UInt8, place: int) -> tuple[Int64, int]:
-    """Where the tokens of a window start, the first at `place`, and where the next one does."""
-    control = data[place : place + WINDOW].astype(np.int32)
-    step = np.where(control < 32, control + 2, np.where(control >= 224, 3, 2))
-    after: list[int] = (np.arange(len(step), dtype=np.int32) + step).tolist()
-    starts = []
-    at, end = 0, len(after)
-    while at < end:
-        starts.append(at)
-        at = after[at]
-    if place + at > len(data):
-        raise LZFError("the last part is cut off")
-    return np.array(starts, dtype=np.int64) + place, place + at
-
-
-def expand(data: UInt8, starts: Int64, output: UInt8, done: int) -> int:
-    """Write what these tokens stand for after the first `done` bytes; returns the new end."""
-    control = data[starts].astype(np.int64)
-    literal = control < 32
-    long = control >= 224
-    length = np.where(literal, control + 1, (control >> 5) + 2)
-    length[long] += data[starts[long] + 1]
-    back = ((control & 31) << 8) + data[starts + 1 + long] + 1
-    ends = np.cumsum(length)
-    begins = ends - length
-    total = int(ends[-1])
-    if done + total > len(output):
-        raise LZFError(f"more than the promised {len(output)} bytes come out")
-    if (back[~literal] > begins[~literal] + done).any():
-        raise LZFError("a copy starts before the first byte")
-    # Copies reach back over the windows before, so what is filled in begins with their last bytes.
-    history = min(done, REACH)
-    part = output[done - history : done + total]
-    place = np.arange(history, history + total, dtype=np.int32)
-    source = place + np.repeat(np.where(literal, 0, -back).astype(np.int32), length)
-    of_data = np.repeat((starts + 1 - begins - history).astype(np.int32), length)
-    from_data = np.repeat(literal, length)
-    here = place[from_data]
-    part[here] = data[here + of_data[from_data]]
-    copied = place[~from_data]
-    part[copied] = part[origins(source, copied, history)]
-    return done + total
-
-
-def origins(source: Int64, copied: Int64, history: int) -> Int64:
-    """Where each copied byte first stood, following copies of copies by doubling."""
-    root = np.concatenate([np.arange(history, dtype=source.dtype), source])
-    unsettled = copied
-    while len(unsettled):
-        step = root[unsettled]
-        further = root[step]
-        root[unsettled] = further
-        unsettled = unsettled[further != step]
-    return root[copied]

@@ -6,7 +6,7 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def load(file: BinaryIO, kind: str, path: Path) -> tuple[Float64, Int64]:
     resolver = trimesh.resolvers.FilePathResolver(str(path.resolve()))
     try:
         scene = trimesh.load_scene(file, file_type=kind, process=False, resolver=resolver)
-        parts = scene.dump()
+        parts: list[Any] = list(scene.dump())
         vertices = [np.asarray(part.vertices, dtype=np.float64).reshape(-1, 3) for part in parts]
         faces = [
             np.asarray(getattr(part, "faces", np.empty((0, 3))), dtype=np.int64).reshape(-1, 3)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from zeroflaw.io.sampling import Sampling
 from zeroflaw.io.source import EXPORT_AGAIN, opened
 from zeroflaw.io.validate import checked_scan
-from zeroflaw.types import Float64, Scan, ScanError
+from zeroflaw.types import Bool, Float64, Scan, ScanError
 
 HIGHEST_RATIO = 1100  # that the lossless compressions of TIFF reach
 
@@ -23,7 +23,7 @@ def read_tiff(path: Path, sampling: Sampling | None = None) -> Scan:
     image = read_image(path)
     rows, columns = image.shape[:2]
     points: Float64 = image.reshape(-1, 3).astype(np.float64)
-    measured = points.any(axis=1)
+    measured: Bool = np.any(points != 0, axis=1)
     return checked_scan(points, grid=(rows, columns), measured=measured, source=path)
 
 

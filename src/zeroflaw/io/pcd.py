@@ -21,7 +21,6 @@ from zeroflaw.io.rows import (
     check_binary_end,
     check_promise,
     check_text_end,
-    end_notes,
     read_binary_rows,
     read_text_rows,
     row_bytes,
@@ -29,7 +28,7 @@ from zeroflaw.io.rows import (
 )
 from zeroflaw.io.sampling import Sampling
 from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, fill, opened
-from zeroflaw.types import Scan, ScanError, UInt8
+from zeroflaw.types import Scan, ScanError
 
 ENTRIES = (
     "VERSION",
@@ -78,17 +77,15 @@ def read_pcd(path: Path, sampling: Sampling | None = None) -> Scan:
         ScanColumns(names, 0, path)  # refuses a file without x, y and z before its sizes matter
         check_sizes(header, lines)
         columns = ScanColumns(names, header.count, path)
-        notes = []
         if header.encoding == "ascii":
             read_text_rows(lines, header.fields, header.count, columns)
             check_text_end(lines, f"{header.count} points")
-            notes = end_notes(lines)
         elif header.encoding == "binary":
             read_binary_rows(lines.leave(), header.fields, header.count, columns, path)
             check_binary_end(file, path, f"{header.count} points")
         else:
             columns.put(0, read_compressed(lines.leave(), header, path))
-        return columns.scan(grid=header.grid, notes=notes)
+        return columns.scan(grid=header.grid)
 
 
 def check_sizes(header: Header, lines: Lines) -> None:
@@ -124,10 +121,8 @@ def read_compressed(file: BinaryIO, header: Header, path: Path) -> dict[str, NDA
             place,
         )
     check_promise(bytes_left(file), packed, "compressed data", path, place=place)
-    data: UInt8 = np.empty(packed, dtype=np.uint8)
-    fill(file, data, path)
     try:
-        raw = decompress(data, size)
+        raw = np.frombuffer(decompress(file.read(packed), size), dtype=np.uint8)
     except LZFError as error:
         problem = f"the compressed data is damaged ({error})"
         raise ScanError(path, problem, EXPORT_AGAIN, place) from None

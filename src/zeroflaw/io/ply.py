@@ -16,7 +16,6 @@ from zeroflaw.io.rows import (
     check_binary_end,
     check_promise,
     check_text_end,
-    end_notes,
     read_binary_rows,
     read_text_rows,
 )
@@ -42,7 +41,7 @@ def read_ply(path: Path, sampling: Sampling | None = None) -> Scan:
             faces = read_text_body(lines, header, columns)
         else:
             faces = read_binary_body(lines.leave(), header, columns, path)
-        notes = [*header.notes, *end_notes(lines)]
+        notes = header.notes
         if faces is None or not len(faces.lengths):
             return columns.scan(notes=notes)
         vertices = columns.vertices(notes)

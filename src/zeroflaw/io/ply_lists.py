@@ -46,7 +46,8 @@ def gather(values: NDArray[Any], starts: Int64, lengths: Int64) -> NDArray[Any]:
     """The values of all lists, one after the other."""
     ends = np.cumsum(lengths)
     total = int(ends[-1]) if len(ends) else 0
-    return values[np.arange(total) + np.repeat(starts - (ends - lengths), lengths)]
+    chosen: NDArray[Any] = values[np.arange(total) + np.repeat(starts - (ends - lengths), lengths)]
+    return chosen
 
 
 def read_text_lists(
@@ -164,7 +165,8 @@ def within(lengths: Int64) -> Int64:
 def at_places(data: bytes, places: Int64, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Values of a type at these bytes, in any alignment."""
     raw = np.frombuffer(data, dtype=np.uint8)
-    return raw[places[:, None] + np.arange(dtype.itemsize)].view(dtype)[:, 0]
+    values: NDArray[Any] = raw[places[:, None] + np.arange(dtype.itemsize)].view(dtype)[:, 0]
+    return values
 
 
 def even_rows(data: bytes, element: Element) -> NDArray[np.void] | None:

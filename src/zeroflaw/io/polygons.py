@@ -29,7 +29,7 @@ def read_off(path: Path, sampling: Sampling | None = None) -> Scan:
         vertices = off_vertices(lines, vertex_count)
         faces = off_faces(lines, face_count)
         check_text_end(lines, promise)
-        return scan_of(vertices, faces, sampling, path, end_notes(lines))
+        return scan_of(vertices, faces, sampling, path, [])
 
 
 def scan_of(

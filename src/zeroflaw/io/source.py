@@ -61,7 +61,7 @@ def bytes_left(file: BinaryIO) -> int:
 
 def fill(file: BinaryIO, array: NDArray[Any], path: Path) -> None:
     """Fill a contiguous array with the file's next bytes. Raises ScanError where there are none."""
-    view = memoryview(array.view(np.uint8)).cast("B") if array.size else memoryview(b"")
+    view = memoryview(array.view(np.uint8).data).cast("B") if array.size else memoryview(b"")
     done = 0
     while done < len(view):
         got = file.readinto(view[done:])  # type: ignore[attr-defined]
