@@ -41,10 +41,10 @@ class Row:
 
 
 def overview(rows: Sequence[Row]) -> Table:
-    """One line per scan: score, verdict, number of defects, the largest's size, their area."""
+    """One line per scan: score, verdict, number of defects and the largest's size."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("scan", overflow="fold", min_width=12)
-    for title in ("points", "score", "verdict", "defects", "largest", "area"):
+    for title in ("points", "score", "verdict", "defects", "largest"):
         table.add_column(title, justify="left" if title == "verdict" else "right", no_wrap=True)
     for row in rows:
         found = bool(row.regions)
@@ -56,7 +56,6 @@ def overview(rows: Sequence[Row]) -> Table:
             Text("defective", "bold red") if row.defective else Text("good", "green"),
             count if row.defective or not found else f"({count})",
             length_text(max(one.size for one in row.regions)) if found else "-",
-            percent_text(sum(one.area_share for one in row.regions)) if found else "-",
         )
     return table
 
@@ -69,7 +68,7 @@ def defects(row: Row) -> Table:
         pad_edge=False,
         title=Text(row.name, "bold"),
         title_justify="left",
-        caption=f"and {left} weaker" if left > 0 else None,
+        caption=f"and {left} weaker\n" if left > 0 else None,
         caption_justify="left",
     )
     for title in ("#", "size", "centre x y z", "extent x y z", "area", "peak"):
