@@ -70,11 +70,11 @@ def test_a_writer_that_dies_leaves_no_entry(tmp_path: Path) -> None:
 
 def test_old_leftovers_of_killed_writers_are_removed_and_new_ones_kept(tmp_path: Path) -> None:
     for name, age in (("old", 2 * module.LEFTOVER_SECONDS), ("new", 0.0)):
-        path = tmp_path / f".{name}.safetensors.1-1.tmp"
+        path = tmp_path / f".{name}.safetensors.x1"
         path.write_bytes(b"half")
         os.utime(path, (time.time() - age, time.time() - age))
     FeatureCache(tiny_method(), tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".new.safetensors.1-1.tmp"]
+    assert [path.name for path in tmp_path.iterdir()] == [".new.safetensors.x1"]
 
 
 def test_another_scan_is_another_entry() -> None:

@@ -23,7 +23,7 @@ def write_npz(path: Path, seed: int = 0, labelled: bool = True, offset: float = 
     path.parent.mkdir(parents=True, exist_ok=True)
     points, labels = cloud(seed, offset)
     arrays = {"points": points, "labels": labels} if labelled else {"points": points}
-    np.savez(path, **arrays)  # type: ignore[arg-type]
+    np.savez(path, **arrays)
     return labels
 
 

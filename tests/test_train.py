@@ -12,11 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from tiny_method import Tiny, TinyConfig, tiny_items, tiny_method
@@ -24,7 +21,6 @@ from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, training_mode
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Evidence, Method, Target
-from zeroflaw.optimize import build_optimizer, learning_rate
 from zeroflaw.resume import Position
 from zeroflaw.train import History, TrainSettings, train
 from zeroflaw.types import ZeroflawError
@@ -365,43 +361,3 @@ def test_the_random_state_of_the_caller_is_left_alone(tmp_path: Path) -> None:
     before = torch.random.get_rng_state()
     run(tmp_path, method)
     assert torch.equal(before, torch.random.get_rng_state())
-
-
-def test_decay_falls_on_matrices_only_and_prompts_have_their_own_rate() -> None:
-    method = tiny_method()
-    optimizer = build_optimizer(method, 5e-4, 1e-3, 1e-4)
-    settings = {
-        id(weight): (group["lr"], group["weight_decay"])
-        for group in optimizer.param_groups
-        for weight in group["params"]
-    }
-    assert settings.pop(id(method.prompt)) == (1e-3, 0.0)
-    for name, weight in method.head.named_parameters():
-        assert settings.pop(id(weight)) == (5e-4, 1e-4 if weight.ndim > 1 else 0.0), name
-    assert not settings
-
-
-def test_the_rate_warms_up_over_a_tenth_and_falls_to_almost_nothing() -> None:
-    rates = [learning_rate(step, 200, 5e-4) for step in range(200)]
-    assert rates[0] == pytest.approx(5e-5)
-    assert rates[20] == pytest.approx(5e-4)
-    assert rates[-1] == pytest.approx(1e-6)
-    assert np.all(np.diff(rates[:21]) > 0)
-    assert np.all(np.diff(rates[20:]) < 0)
-
-
-@given(st.integers(1, 500), st.floats(1e-8, 1))
-def test_the_rate_is_never_above_the_full_one_nor_negative(total: int, full: float) -> None:
-    for step in range(total + 2):
-        assert 0 < learning_rate(step, total, full) <= full * (1 + 1e-12)
-
-
-def test_held_out_figures_do_not_depend_on_the_batch_and_change_nothing() -> None:
-    method = tiny_method()
-    method.eval()
-    items = tiny_items(method)
-    before = {name: entry.clone() for name, entry in method.state_dict().items()}
-    one, two = HeldOut(items, 1)(method), HeldOut(items, 2)(method)
-    assert set(one) == {"loss", "point_auroc", "object_auroc"}
-    assert one["point_auroc"] == pytest.approx(two["point_auroc"])
-    assert all(torch.equal(entry, before[name]) for name, entry in method.state_dict().items())

@@ -75,9 +75,10 @@ class Tiny(Method):
         }
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
-        probability = torch.sigmoid(evidence.point_logit[0])
+        probability = torch.sigmoid(evidence.point_logit[0].detach())
+        whole = torch.sigmoid(evidence.object_logit[0].detach())
         nearest = np.searchsorted(prepared["index"][0].numpy(), np.arange(len(scan)), "right") - 1
-        return Scores(probability[nearest], float(torch.sigmoid(evidence.object_logit[0])))
+        return Scores(probability[nearest], float(whole))
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         prompt = [] if self.prompt is None else [self.prompt]

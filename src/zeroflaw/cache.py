@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from zeroflaw.checkpoint import write_atomically
+from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.types import Scan, ZeroflawError
 from zeroflaw.version import __version__
@@ -207,7 +207,8 @@ def _write(path: Path, tensors: dict[str, Tensor]) -> None:
     metadata = {"content": _hash_tensors(tensors.items())}
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     content = safetensors.torch.save(whole, metadata=metadata)
-    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    with replacing(path) as file:
+        file.write(content)
 
 
 def _read(path: Path) -> dict[str, Tensor] | None:
@@ -223,7 +224,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
 
 def _remove_leftovers(folder: Path) -> None:
     """Delete temporary files of writers that were killed."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*"):
         try:
             if time.time() - path.stat().st_mtime > LEFTOVER_SECONDS:
                 path.unlink()

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import threading
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -19,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from zeroflaw.io.atomic import replacing
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.types import ZeroflawError
@@ -47,7 +47,7 @@ def save(
     """
     weights, sheet = paths(path)
     entries = {name: _stored(tensor, half) for name, tensor in method.inspection_state().items()}
-    content = safetensors.torch.save(entries, metadata={"format": "pt"})
+    content = _serialize(entries)
     filled: Card = {
         "method": method.name,
         "config": dataclasses.asdict(method.config),
@@ -59,8 +59,8 @@ def save(
     }
     text = json.dumps(filled, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     weights.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(weights, lambda temporary: _write_synced(temporary, content))
-    write_atomically(sheet, lambda temporary: _write_synced(temporary, text.encode()))
+    _write(weights, content)
+    _write(sheet, text.encode())
     return weights, sheet
 
 
@@ -143,31 +143,27 @@ def build_config(kind: Any, values: Mapping[str, Any], where: str) -> Any:
         raise ZeroflawError(f"{where}: settings that do not fit together ({error})") from None
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: never half a file.
-
-    Raises ZeroflawError if the place cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise ZeroflawError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+def _write(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
-    tensor = tensor.detach().cpu().clone().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() else tensor
+    tensor = tensor.detach().cpu()
+    return (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+
+
+def _serialize(entries: dict[str, Tensor]) -> bytes:
+    """Return a safetensors file; entries that share memory are written once each."""
+    seen: set[int] = set()
+    for name, tensor in entries.items():
+        place = tensor.untyped_storage().data_ptr()
+        if place in seen or tensor.untyped_storage().nbytes() != tensor.nbytes:
+            entries[name] = tensor.clone()
+        seen.add(place)
+    return safetensors.torch.save(entries, metadata={"format": "pt"})
 
 
 def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:

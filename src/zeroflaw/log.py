@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from zeroflaw.checkpoint import write_atomically
+from zeroflaw.io.atomic import replacing
 from zeroflaw.resume import Row
 
 
@@ -21,7 +21,8 @@ def write_log(path: Path, rows: Sequence[Row]) -> None:
     writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
-    write_atomically(path, lambda temporary: temporary.write_text(text.getvalue()))
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
 def processor(device: torch.device) -> str:

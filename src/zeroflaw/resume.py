@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
 import signal
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from zeroflaw.cache import frozen_names
-from zeroflaw.checkpoint import write_atomically
+from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method
 from zeroflaw.types import ZeroflawError
 
@@ -62,7 +63,10 @@ def write_state(
         "weights": _moving(method),
         "optimizer": optimizer.state_dict(),
     }
-    write_atomically(path, lambda temporary: torch.save(state, temporary))
+    with replacing(path) as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_state(
