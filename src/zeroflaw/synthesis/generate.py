@@ -84,7 +84,7 @@ class _View:
 def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synthesized:
     """One scan of the shape, deterministic per seed. Raises UnusableShape."""
     part, surface, sensor, defect = np.random.default_rng(seed).spawn(4)
-    view = _view(shape.triangles, settings, part, surface)
+    view = _view(shape, settings, part, surface)
     good = _Made(_cloud(view, sensor), GOOD, 0.0, 0.0)
     made = None
     if settings.kinds != (GOOD,) and defect.random() < settings.defective_share:
@@ -99,11 +99,9 @@ def good_twin(shape: Shape, seed: int, settings: Settings = Settings()) -> Synth
 
 
 def _view(
-    triangles: Triangles,
-    settings: Settings,
-    part: np.random.Generator,
-    surface: np.random.Generator,
+    shape: Shape, settings: Settings, part: np.random.Generator, surface: np.random.Generator
 ) -> _View:
+    triangles = shape.triangles
     wanted = int(part.integers(settings.points[0], settings.points[1] + 1))
     one_sided = bool(part.random() < settings.one_sided_share)
     sensor = random_sensor(part, one_sided, settings.noise)
@@ -113,7 +111,7 @@ def _view(
     points, normals, rays, share = _look(triangles, total, turn, sensor, surface)
     count = min(wanted, int(len(points) / 1.3))
     if count < 1000:
-        raise UnusableShape("hardly any of the part can be seen from outside")
+        raise UnusableShape(f"{shape.name}: hardly any of the part can be seen from outside")
     spacing = float(np.sqrt(triangles.area / total))
     return _View(points, normals, rays, sensor, spacing, count, one_sided)
 

@@ -124,15 +124,16 @@ def look(
     """
     rows = np.ascontiguousarray(points.T)
     normal_rows = np.ascontiguousarray(normals.T)
+    square = (rows * rows).sum(axis=0)
+    height = (rows * normal_rows).sum(axis=0)
     rays = np.zeros_like(rows)
     unseen = np.arange(len(points))
     for eye in sensor.eyes:
-        ray = eye[:, None] - rows[:, unseen]
-        ray /= np.sqrt((ray * ray).sum(axis=0))
-        slope = (ray * normal_rows[:, unseen]).sum(axis=0)
+        away = np.sqrt((square - 2 * (eye @ rows))[unseen] + eye @ eye)
+        slope = ((eye @ normal_rows) - height)[unseen] / away
         steep = np.flatnonzero((slope if facing else np.abs(slope)) > sensor.steepest)
         fresh = steep[visible(rows, normal_rows, eye, cell, unseen[steep])]
-        rays[:, unseen[fresh]] = ray[:, fresh]
+        rays[:, unseen[fresh]] = (eye[:, None] - rows[:, unseen[fresh]]) / away[fresh]
         unseen = np.delete(unseen, fresh)
     seen = np.ones(len(points), dtype=bool)
     seen[unseen] = False
