@@ -276,14 +276,14 @@ def _outward(site: Site, along_normal: float) -> Float32:
 
 def bend(site: Site, rng: np.random.Generator) -> Change:
     """An end of the part turned away, more the further out."""
-    along, tip = _slimmest_end(site, rng)
+    along, tip, width = _slimmest_end(site, rng)
     offset = site.points - tip
     depth = offset @ along
     beside = np.sqrt(np.clip(np.einsum("ij,ij->i", offset, offset) - depth * depth, 0, None))
     wide = np.float32(site.size * rng.uniform(0.8, 1.6))
     index = np.flatnonzero((depth > -site.size) & (beside < wide))
     push = _thin_way(site.points[index], along, rng)
-    lift = np.float32(1.5 * site.amplitude)
+    lift = np.float32(1.5 * site.amplitude * min(1.0, (0.5 * site.size / width) ** 2))
 
     def move(points: Float32) -> Float32:
         offset = points - tip
@@ -296,8 +296,8 @@ def bend(site: Site, rng: np.random.Generator) -> Change:
     return _change(site, index, move)
 
 
-def _slimmest_end(site: Site, rng: np.random.Generator) -> tuple[Float32, Float32]:
-    """Of some random directions, the one in which the part ends slimmest; and that end."""
+def _slimmest_end(site: Site, rng: np.random.Generator) -> tuple[Float32, Float32, float]:
+    """Of some random directions, the one in which the part ends slimmest; that end, its width."""
     some = site.points[:: max(1, len(site.points) // 1500)]
     ways = rng.normal(size=(6, 3)).astype(np.float32)
     ways /= np.linalg.norm(ways, axis=1, keepdims=True)
@@ -308,7 +308,7 @@ def _slimmest_end(site: Site, rng: np.random.Generator) -> tuple[Float32, Float3
         wide = float(np.linalg.norm(end.std(axis=0)))
         if wide < slimmest:
             best, slimmest = i, wide
-    return ways[best], some[np.argmax(height[:, best])]
+    return ways[best], some[np.argmax(height[:, best])], max(slimmest, 1e-6)
 
 
 def _thin_way(points: Float32, along: Float32, rng: np.random.Generator) -> Float32:

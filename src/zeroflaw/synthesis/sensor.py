@@ -128,7 +128,7 @@ def look(
     height = (rows * normal_rows).sum(axis=0)
     rays = np.zeros_like(rows)
     unseen = np.arange(len(points))
-    for eye in sensor.eyes:
+    for eye in sensor.eyes if len(points) else ():
         away = np.sqrt((square - 2 * (eye @ rows))[unseen] + eye @ eye)
         slope = ((eye @ normal_rows) - height)[unseen] / away
         steep = np.flatnonzero((slope if facing else np.abs(slope)) > sensor.steepest)
