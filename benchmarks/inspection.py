@@ -1,8 +1,8 @@
 """Time an inspection from the file to its results, step by step, with the peak of memory.
 
-What a user would pick instead, step by step: trimesh to read and to write PLY, and matplotlib's
-3D scatter for the four views; for the scores of an unknown part there is no ready alternative
-without a GPU. Run it with
+What a user would pick instead for the picture is matplotlib's 3D scatter, four times; benchmarks of
+readers, writers, geometry and BTP have their own alternatives. For the scores of an unknown part
+there is no ready one that runs without a GPU. Run it with
 
     PYTHONPATH=src python benchmarks/inspection.py > benchmarks/results/inspection.md
 """
@@ -112,14 +112,7 @@ def time_cold(path: Path, out: Path, name: str) -> float:
 
 def time_rivals(path: Path, out: Path, found: Inspection) -> dict[str, float]:
     """Seconds of what a user would pick instead, where it is installed."""
-    from zeroflaw.io.colors import viridis
-
     times: dict[str, float] = {}
-    with contextlib.suppress(ImportError):
-        trimesh: Any = importlib.import_module("trimesh")
-        times["trimesh read"] = best(lambda: trimesh.load(path), 3)
-        cloud = trimesh.PointCloud(found.scan.points, colors=viridis(found.point_scores))
-        times["trimesh PLY"] = best(lambda: cloud.export(out / "trimesh.ply"), 3)
     with contextlib.suppress(ImportError):
         figures: Any = importlib.import_module("matplotlib.figure")
 
@@ -131,7 +124,7 @@ def time_rivals(path: Path, out: Path, found: Inspection) -> dict[str, float]:
                 axes.scatter(*found.scan.points.T, c=found.point_scores, s=1, vmin=0, vmax=1)
             figure.savefig(out / "matplotlib.png")
 
-        times["matplotlib PNG"] = best(draw, 1)
+        times["matplotlib"] = best(draw, 1)
     return times
 
 
