@@ -11,6 +11,7 @@ import torch
 from zeroflaw.methods.base import Method, Prepared
 from zeroflaw.types import Bool, Float64, Scan
 
+SCANS = 256  # that are scored at most, drawn at random
 POINTS = 2048  # per scan that count for the points' threshold
 
 
@@ -34,7 +35,8 @@ def thresholds(
     method.eval()
     objects: list[tuple[float, bool]] = []
     points: list[tuple[Float64, Bool]] = []
-    for index in range(len(scans)):
+    drawn = np.random.default_rng(0).permutation(len(scans))[:SCANS]
+    for index in sorted(drawn.tolist()):
         scan = scans[index]
         assert scan.labels is not None
         with torch.inference_mode():

@@ -93,7 +93,7 @@ def read_state(
         if found.get(name) != identity.get(name):
             raise ZeroflawError(
                 f"{path}: was written by a training with another {name} ({found.get(name)}; now "
-                f"{identity.get(name)}); use the same, another output folder, or start anew"
+                f"{identity.get(name)}); use the same, another output folder, or start anew (--restart)"
             )
     if set(state["weights"]) != set(_moving(method)):
         raise _damaged(path, ValueError("its weights are not the method's"))
@@ -112,7 +112,9 @@ def _moving(method: Method) -> dict[str, torch.Tensor]:
 
 def _damaged(path: Path, error: Exception) -> ZeroflawError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ZeroflawError(f"{path}: damaged training state ({reason}); delete it or start anew")
+    return ZeroflawError(
+        f"{path}: damaged training state ({reason}); delete it or start anew (--restart)"
+    )
 
 
 class Interruption:
