@@ -93,7 +93,7 @@ def read_state(
         if found.get(name) != identity.get(name):
             raise ZeroflawError(
                 f"{path}: was written by a training with another {name} ({found.get(name)}; now "
-                f"{identity.get(name)}); use the same, another output folder, or start anew (--restart)"
+                f"{identity.get(name)}); use the same, another folder, or start anew (--restart)"
             )
     if set(state["weights"]) != set(_moving(method)):
         raise _damaged(path, ValueError("its weights are not the method's"))
