@@ -132,6 +132,11 @@ def put_triple(
 ) -> None:
     """Copy three columns into (K, 3)."""
     with np.errstate(over="ignore", invalid="ignore"):
+        if isinstance(columns, np.ndarray) and columns.dtype.names == names:
+            dtype = columns.dtype[0]
+            if all(columns.dtype[axis] == dtype for axis in range(3)):  # nothing else in the rows
+                target[:] = columns.view(dtype).reshape(-1, 3)
+                return
         for axis, name in enumerate(names):
             target[:, axis] = columns[name]
 

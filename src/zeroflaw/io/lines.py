@@ -12,7 +12,7 @@ from zeroflaw.io.numerals import Numbers, NumeralError, parse
 from zeroflaw.io.source import bytes_left
 from zeroflaw.types import Float64, ScanError
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 18
 LONGEST_LINE = 1 << 20
 
 
@@ -87,7 +87,7 @@ class Lines:
                 raise self.error(
                     str(error), "expected only numbers in rows", line=self.first + error.line
                 ) from None
-            self.number += block.count(b"\n") + (not block.endswith(b"\n"))
+            self.number += numbers.line_ends + (not block.endswith(b"\n"))
             count -= len(numbers.lengths) if count > 0 else 0
             if len(numbers.lengths):
                 yield numbers

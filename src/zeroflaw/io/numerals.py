@@ -39,12 +39,14 @@ class NumeralError(ValueError):
 class Numbers:
     """The numbers of a block of text. values: (K,); lengths: (R,), how many each row has.
 
-    Rows without any are left out. lines: (R,), each row's line in the block, from 0.
+    Rows without any are left out. lines: (R,), each row's line in the block, from 0. line_ends: how
+    many there are.
     """
 
     values: Float64
     lengths: Int64
     lines: Int64
+    line_ends: int
 
 
 def parse(block: bytes) -> Numbers:
@@ -54,8 +56,8 @@ def parse(block: bytes) -> Numbers:
     blank = letters <= ord(" ")
     edges = np.flatnonzero(blank[1:] != blank[:-1]) + 1
     starts, ends = edges[0::2], edges[1::2]
-    upto = np.searchsorted(starts, np.flatnonzero(letters == ord("\n")))
-    lengths = np.diff(upto, prepend=0)
+    line_ends = np.flatnonzero(letters == ord("\n"))
+    lengths = row_lengths(starts, line_ends)
     lines = np.flatnonzero(lengths)
     values, slow = fast_values(text, letters, starts, ends)
     control = (letters < ord(" ")) & (letters - np.uint8(9) > 4)  # neither text nor blank
@@ -67,7 +69,7 @@ def parse(block: bytes) -> Numbers:
                 values[place] = number(text[starts[place] : ends[place]])
     except ValueError:
         raise first_error(block) from None
-    return Numbers(values, lengths[lines], lines)
+    return Numbers(values, lengths[lines], lines, len(line_ends) - 1)
 
 
 def fast_values(
@@ -97,6 +99,17 @@ def fast_values(
     values /= POWERS[low + high]
     np.negative(values, where=negative, out=values)
     return values, np.flatnonzero(~right)
+
+
+def row_lengths(starts: Int64, line_ends: Int64) -> Int64:
+    """How many words each line has."""
+    rows = len(line_ends) - 1  # the last line is empty, as a rule
+    width = len(starts) // max(rows, 1)
+    if rows and width * rows == len(starts) and width:
+        table = starts.reshape(rows, width)
+        if (table[:, -1] < line_ends[:-1]).all() and (table[1:, 0] > line_ends[:-2]).all():
+            return np.append(np.full(rows, width), 0)
+    return np.diff(np.searchsorted(starts, line_ends), prepend=0)
 
 
 def first_dots(dots: Int64, starts: Int64, ends: Int64) -> Int64:
