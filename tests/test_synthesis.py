@@ -78,6 +78,14 @@ def test_every_kind_leaves_labels_that_are_a_small_part_of_the_scan(
         assert one.amplitude > 0
 
 
+def test_a_scan_has_labels_exactly_when_it_is_defective(solids: list[Shape]) -> None:
+    settings = replace(SMALL, points=(3_000, 3_000))
+    for seed in range(60):
+        made = synthesize(solids[seed % len(solids)], seed, settings)
+        assert made.scan.labels is not None
+        assert made.scan.labels.any() == (made.kind != "good")
+
+
 @pytest.mark.parametrize("kind", ["bulge", "dent", "crack", "bend", "flat", "break"])
 def test_labels_are_where_the_surface_left_the_good_part(kind: str, solids: list[Shape]) -> None:
     for seed, shape in enumerate(solids[::3]):
