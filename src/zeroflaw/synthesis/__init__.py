@@ -5,3 +5,4 @@ from zeroflaw.synthesis.generate import Settings as Settings
 from zeroflaw.synthesis.generate import Synthesized as Synthesized
 from zeroflaw.synthesis.generate import good_twin as good_twin
 from zeroflaw.synthesis.generate import synthesize as synthesize
+from zeroflaw.synthesis.solids import SOLIDS as SOLIDS
