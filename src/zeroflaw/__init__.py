@@ -1,8 +1,7 @@
 """Finds and localises defects in 3D scans of parts it was never trained on.
 
-    detector = zeroflaw.Detector.load("compact")
-    inspection = detector.inspect("part.ply")
-    inspection.score, inspection.point_scores, inspection.regions
+`zeroflaw.Detector.load("compact").inspect("part.ply")` returns an Inspection: the scan's score, one
+score per point, and the regions of the defects.
 """
 
 from __future__ import annotations
