@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from zeroflaw.io.columns import ScanColumns
 from zeroflaw.io.rows import check_promise
 from zeroflaw.io.sampling import Sampling
-from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, fill, opened
+from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, fill, opened, said_by
 from zeroflaw.io.validate import checked_scan, scan_from_array
 from zeroflaw.types import Scan, ScanError
 
@@ -126,10 +126,10 @@ def read_archive(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
                 if array is not None:
                     arrays[name] = array
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        problem = f"the archive is damaged ({error})"
+        problem = f"the archive is damaged ({said_by(error)})"
         raise ScanError(path, problem, EXPORT_AGAIN) from None
     except (NotImplementedError, RuntimeError) as error:
-        problem = f"cannot read the archive ({error})"
+        problem = f"cannot read the archive ({said_by(error)})"
         raise ScanError(path, problem, "save it again with numpy.savez") from None
     return arrays
 
@@ -145,9 +145,10 @@ def read_array(
         version = npy.read_magic(file)
         read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read_header(file)
-    except (ValueError, EOFError, SyntaxError, TypeError, RecursionError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise ScanError(path, f"cannot read its header ({said})", EXPORT_AGAIN, place) from None
+    except Exception as error:  # numpy has the header parsed as Python: anything may come
+        raise ScanError(
+            path, f"cannot read its header ({said_by(error)})", EXPORT_AGAIN, place
+        ) from None
     if dtype.hasobject or (dtype.kind not in "fiub" and not dtype.names):
         if not numbers_only:
             return None

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zeroflaw.io.sampling import Sampling, sample_mesh
-from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, opened
+from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, opened, said_by
 from zeroflaw.io.validate import checked_scan
 from zeroflaw.types import Float64, Int64, Scan, ScanError
 
@@ -44,8 +44,7 @@ def load(file: BinaryIO, kind: str, path: Path) -> tuple[Float64, Int64]:
     except (OSError, MemoryError):
         raise
     except Exception as error:  # of any kind, from a damaged file
-        said = " ".join(str(error).split())[:80] or type(error).__name__
-        problem = f"cannot be read as {kind.upper()} ({said})"
+        problem = f"cannot be read as {kind.upper()} ({said_by(error)})"
         raise ScanError(path, problem, EXPORT_AGAIN) from None
     if not vertices:
         raise ScanError(path, "holds no points", "check what was exported")
@@ -103,8 +102,9 @@ def check_gltf(file: BinaryIO, path: Path) -> None:
         empty = [one["count"] for one in accessors if "bufferView" not in one]
         promised = sum(int(count) for count in empty)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        said = " ".join(str(error).split())[:80]
-        raise ScanError(path, f"its description cannot be read ({said})", EXPORT_AGAIN) from None
+        raise ScanError(
+            path, f"its description cannot be read ({said_by(error)})", EXPORT_AGAIN
+        ) from None
     if promised > bytes_left(file) + file.tell():
         raise ScanError(path, f"promises {promised} values that it does not hold", EXPORT_AGAIN)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroflaw.io.sampling import Sampling
-from zeroflaw.io.source import EXPORT_AGAIN, opened
+from zeroflaw.io.source import EXPORT_AGAIN, opened, said_by
 from zeroflaw.io.validate import checked_scan
 from zeroflaw.types import Bool, Float64, Scan, ScanError
 
@@ -45,11 +45,11 @@ def read_image(path: Path) -> NDArray[Any]:
                 if page.nbytes > HIGHEST_RATIO * sum(page.databytecounts):
                     raise ScanError(path, "promises more pixels than it holds", EXPORT_AGAIN)
                 image: NDArray[Any] = page.asarray()
+                check_image(image.shape, image.dtype, path)
         except (ScanError, OSError, MemoryError):
             raise
         except Exception as error:  # of any kind, from a damaged file
-            said = " ".join(str(error).split())[:80] or type(error).__name__
-            problem = f"cannot be read as TIFF ({said})"
+                problem = f"cannot be read as TIFF ({said_by(error)})"
             raise ScanError(path, problem, EXPORT_AGAIN) from None
     return image
 

@@ -54,6 +54,12 @@ def open_regular(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
+def said_by(error: Exception) -> str:
+    """What another library's error says, on one short line."""
+    words = " ".join(str(error).split())
+    return (words if words.isprintable() else ascii(words))[:80] or type(error).__name__
+
+
 def bytes_left(file: BinaryIO) -> int:
     """How many bytes lie between the place in the file and its end."""
     return os.fstat(file.fileno()).st_size - file.tell()
