@@ -49,7 +49,7 @@ def read_image(path: Path) -> NDArray[Any]:
         except (ScanError, OSError, MemoryError):
             raise
         except Exception as error:  # of any kind, from a damaged file
-                problem = f"cannot be read as TIFF ({said_by(error)})"
+            problem = f"cannot be read as TIFF ({said_by(error)})"
             raise ScanError(path, problem, EXPORT_AGAIN) from None
     return image
 
