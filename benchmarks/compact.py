@@ -33,6 +33,8 @@ from zeroflaw.metrics.ranking import auroc
 from zeroflaw.synthesis.generate import Synthesized
 from zeroflaw.types import Bool, Float32, Scan
 
+Chosen = Callable[[Synthesized], bool]
+
 TOP = 0.01  # a rival's score of a scan is the mean of its highest 1 % of points
 
 
@@ -90,9 +92,7 @@ def single_descriptors(made: list[Synthesized], every: int = 7) -> dict[str, tup
     return best
 
 
-def figures(
-    sheet: Sheet, made: list[Synthesized], chosen: Callable[[Synthesized], bool]
-) -> tuple[float, float]:
+def figures(sheet: Sheet, made: list[Synthesized], chosen: Chosen) -> tuple[float, float]:
     """P-AUROC and O-AUROC over the chosen scans, in per cent."""
     picked = [row for row, item in enumerate(made) if chosen(item)]
     labels: Bool = np.concatenate([np.asarray(made[row].scan.labels) for row in picked])
@@ -102,18 +102,27 @@ def figures(
     return 100 * auroc(points, labels), 100 * auroc(objects, truth)
 
 
-def selections(made: list[Synthesized]) -> dict[str, Callable[[Synthesized], bool]]:
+def selections(made: list[Synthesized]) -> dict[str, Chosen]:
     """Rows of the table: all scans, and by kind, size and side; good scans are in every row."""
-    rows: dict[str, Callable[[Synthesized], bool]] = {"all": lambda item: True}
-    for kind in sorted({item.kind for item in made} - {"good"}):
-        rows[kind] = lambda item, kind=kind: item.kind in (kind, "good")  # type: ignore[misc]
-    for low, high in ((0.0, 0.05), (0.05, 0.1), (0.1, 0.3)):
-        rows[f"size {low:.0%} to {high:.0%}"] = (  # type: ignore[misc]
-            lambda item, low=low, high=high: item.kind == "good" or low <= item.size < high
-        )
-    for side in ("full", "one"):
-        rows[f"{side}-sided"] = lambda item, side=side: item.sided == side  # type: ignore[misc]
-    return rows
+
+    def of_kind(kind: str) -> Chosen:
+        return lambda item: item.kind in (kind, "good")
+
+    def of_size(low: float, high: float) -> Chosen:
+        return lambda item: item.kind == "good" or low <= item.size < high
+
+    def of_side(side: str) -> Chosen:
+        return lambda item: item.sided == side
+
+    kinds = sorted({item.kind for item in made} - {"good"})
+    sizes = ((0.0, 0.05), (0.05, 0.1), (0.1, 0.3))
+    return {
+        "all": lambda item: True,
+        **{kind: of_kind(kind) for kind in kinds},
+        **{f"size {low:.0%} to {high:.0%}": of_size(low, high) for low, high in sizes},
+        "scanned all around": of_side("full"),
+        "scanned from one side": of_side("one"),
+    }
 
 
 def measure(
@@ -153,7 +162,8 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=150)
     parser.add_argument("--detector", default="compact")
     parser.add_argument("--split", choices=("test", "validation"), default="test")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="the table, in Markdown")
+    parser.add_argument("--card", type=Path, help="a card that takes the figures in")
     arguments = parser.parse_args()
     table, found = measure(arguments.corpus, arguments.pairs, arguments.detector, arguments.split)
     text = (
@@ -162,7 +172,10 @@ def main() -> None:
         f"twin, {arguments.split} categories, seed 2026; {platform.python_version()}.\n\n{table}\n"
     )
     print(text)
-    print(json.dumps(found, indent=2))
+    if arguments.card:
+        card = json.loads(arguments.card.read_text(encoding="utf-8"))
+        card["figures"] = {**card["figures"], "held-out synthetic scans, per cent": found}
+        arguments.card.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if arguments.out:
         arguments.out.write_text(text, encoding="utf-8")
 

@@ -10,5 +10,7 @@ corpus=${1:?usage: runs/compact.sh CORPUS [OUT]}
 out=${2:-$(dirname "$0")/out/compact}
 python=${PYTHON:-$(dirname "$0")/../.venv/bin/python}
 
-"$python" -m zeroflaw train compact --corpus "$corpus" --out "$out" ${ZEROFLAW_TRAIN_OPTIONS:-}
-"$python" "$(dirname "$0")/../benchmarks/compact.py" "$corpus" --detector "$out/best" --out "$out/figures.md"
+here=$(dirname "$0")
+"$python" -m zeroflaw train compact --corpus "$corpus" --out "$out" --card "$here/compact_card.json"
+"$python" "$here/../benchmarks/compact.py" "$corpus" --detector "$out/compact.safetensors" \
+    --card "$out/compact.json" --out "$out/figures.md"

@@ -18,6 +18,7 @@ from zeroflaw.methods.btp_published import load_released_heads, published_btp
 from zeroflaw.methods.gfcm import GFCM
 from zeroflaw.methods.mgfem import MGFEM
 from zeroflaw.methods.patch_fpfh import patch_fpfh
+from zeroflaw.optimize import build_optimizer
 from zeroflaw.types import Scan, ScanError, ZeroflawError
 
 SMALL = BTPConfig(
@@ -74,7 +75,7 @@ def test_without_a_context_the_texts_are_those_of_the_plain_words() -> None:
     expected = torch.nn.functional.normalize(tower.encode(tokens), dim=-1)
     torch.testing.assert_close(method.text_embeddings(), expected)
     assert method.prompts is None
-    assert len(method.parameter_groups()) == 2
+    assert len(method.parameter_groups()) == 1
 
 
 def test_a_tower_of_another_space_is_refused() -> None:
@@ -127,9 +128,7 @@ def test_training_learns_one_scan(dented_sphere: Scan) -> None:
     method.learn_prompts(small_tower())
     prepared = method.prepare(dented_sphere)
     target = method.target(dented_sphere, prepared)
-    optimizer = torch.optim.AdamW(method.parameter_groups())
-    for group in optimizer.param_groups:
-        group["lr"] *= 10
+    optimizer = build_optimizer(method, 5e-3, 1e-2, 1e-4)
     sums = []
     for _ in range(15):
         terms = method.losses(method(prepared), target)
@@ -144,12 +143,15 @@ def test_training_learns_one_scan(dented_sphere: Scan) -> None:
 def test_weights_decay_but_biases_norms_and_prompts_do_not() -> None:
     method = small_btp()
     method.learn_prompts(small_tower())
-    prompts, weights, plain = method.parameter_groups()
-    assert (prompts["lr"], weights["lr"], plain["lr"]) == (1e-3, 5e-4, 5e-4)
-    assert (prompts["weight_decay"], weights["weight_decay"], plain["weight_decay"]) == (0, 1e-4, 0)
-    names = {id(p): name for name, p in method.named_parameters()}
-    assert all(names[id(p)].endswith((".bias", ".1.weight")) for p in plain["params"])
-    assert not [names[id(p)] for p in weights["params"] if names[id(p)].endswith("bias")]
+    names = {id(p): name for name, p in method.named_parameters() if p.requires_grad}
+    decaying: set[str] = set()
+    for group in build_optimizer(method, 5e-4, 1e-3, 1e-4).param_groups:
+        members = {names[id(p)] for p in group["params"]}
+        assert group["lr"] == (1e-3 if members == {"prompts.ctx"} else 5e-4)
+        decaying |= members if group["weight_decay"] else set()
+    norms = {n for n in names.values() if n.endswith(".1.weight")}
+    assert norms
+    assert decaying == {n for n in names.values() if n.endswith("weight")} - norms
 
 
 def test_scans_can_be_batched(dented_sphere: Scan, dented_plate: Scan) -> None:

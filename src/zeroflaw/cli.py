@@ -121,7 +121,8 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
         "Interrupted with Ctrl-C, the same command goes on where it stopped.",
     ).add_argument
     add("method", metavar="METHOD", help="what to train, such as btp")
-    add("--data", type=Path, required=True, metavar="FOLDER", help="labelled scans to train on")
+    add("--data", type=Path, metavar="FOLDER", help="labelled scans to train on")
+    add("--corpus", type=Path, metavar="FOLDER", help="shapes to synthesise them from (compact)")
     add("--out", type=Path, required=True, metavar="DIR", help="for checkpoints, state and log")
     add("--validate", type=Path, metavar="FOLDER", help="labelled scans to choose the best by")
     add("--epochs", type=_count, metavar="N", help="how often to see each scan")
@@ -136,6 +137,9 @@ def _add_train(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--stand-in", action="store_true", help="random ones instead, to try things out")
     add("--cache", type=Path, metavar="DIR", help="for prepared features (default: in --out)")
     add("--restart", action="store_true", help="begin anew, whatever --out holds")
+    add("--scans", type=_count, metavar="N", help="with --corpus: fresh scans per epoch")
+    add("--workers", type=_count, metavar="N", help="with --corpus: processes that make them")
+    add("--card", type=Path, metavar="FILE", help="with --corpus: JSON that joins the card")
 
 
 def _add_synthesize(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -184,11 +188,26 @@ def _inspect(given: argparse.Namespace) -> int:
 
 
 def _train(given: argparse.Namespace) -> int:
+    if given.corpus is not None:
+        return _pretrain(given)
+    if given.data is None:
+        raise ZeroflawError("train: give --data FOLDER of labelled scans, or --corpus of shapes")
     from zeroflaw.train import run
 
     names = "epochs batch seed patience watch device config encoder text_tower stand_in cache"
     options = {name: getattr(given, name) for name in (*names.split(), "restart")}
     return run(given.method, given.data, given.out, validation=given.validate, **options)
+
+
+def _pretrain(given: argparse.Namespace) -> int:
+    from zeroflaw.pretrain import command
+
+    if given.method != "compact":
+        raise ZeroflawError(f"train {given.method}: --corpus is for compact; give --data FOLDER")
+    names = "epochs scans batch workers seed device"
+    chosen = {name: getattr(given, name) for name in names.split()}
+    options = {name: value for name, value in chosen.items() if value is not None}
+    return command(given.corpus, given.out, given.card, restart=given.restart, **options)
 
 
 def _synthesize(given: argparse.Namespace) -> int:

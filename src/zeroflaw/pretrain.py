@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -15,8 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from zeroflaw import checkpoint
 from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
+from zeroflaw.detector import choose_device
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
+from zeroflaw.start import read_settings
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
 from zeroflaw.types import Scan
@@ -124,7 +127,8 @@ def run(
     held_out: int = 96,
     calibration: int = CALIBRATION_SCANS,
     seed: int = 1,
-    device: str = "cpu",
+    device: str = "auto",
+    restart: bool = False,
     config: CompactConfig | None = None,
     card: Mapping[str, Any] | None = None,
     generated: Settings | None = None,
@@ -161,11 +165,30 @@ def run(
         out,
         validate=Watch(list(watched)),
         progress=progress,
-        device=device,
+        device=choose_device(device),
+        resume=not restart,
         data=f"synthetic scans, seed {seed}",
     )
     ship(history.best, unseen, out / "compact", card or {}, calibration)
     return history
+
+
+def command(corpus: Path, out: Path, card: Path | None, **options: Any) -> int:
+    """Run from the command line: print where the detector is; 130 when interrupted.
+
+    card: a JSON file; options: those of `run`. Raises ZeroflawError.
+    """
+    extra = {} if card is None else read_settings(card)
+    try:
+        history = run(corpus, out, card=extra, **options)
+    except KeyboardInterrupt:
+        print(f"interrupted; the same command goes on from {out}", file=sys.stderr)
+        return 130
+    row = history.rows[history.best_epoch - 1]
+    for name in ("point_auroc", "object_auroc"):
+        print(f"{name} on unseen categories: {row[f'validation_{name}']:.3f}")
+    print(out / "compact.safetensors")
+    return 0
 
 
 def ship(

@@ -30,7 +30,9 @@ def start(
     """
     if method != BTP.name:
         raise ZeroflawError(f"{method!r} cannot be trained on a folder of scans; {BTP.name} can")
-    settings: BTPConfig = build_config(BTPConfig, _read(config), str(config))
+    settings: BTPConfig = build_config(
+        BTPConfig, {} if config is None else read_settings(config), str(config)
+    )
     if not stand_in:
         return published_btp(settings, encoder, text_tower)
     if encoder or text_tower:
@@ -41,9 +43,8 @@ def start(
     return btp
 
 
-def _read(config: Path | None) -> dict[str, Any]:
-    if config is None:
-        return {}
+def read_settings(config: Path) -> dict[str, Any]:
+    """Return the object in a JSON file. Raises ZeroflawError for what is not one."""
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
     except OSError as error:

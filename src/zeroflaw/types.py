@@ -25,7 +25,9 @@ class ScanError(ZeroflawError):
     `str(error)` is one line: file, place, what was expected, remedy.
     """
 
-    def __init__(self, source: str | Path | None, problem: str, remedy: str, place: str = "") -> None:
+    def __init__(
+        self, source: str | Path | None, problem: str, remedy: str, place: str = ""
+    ) -> None:
         self.source = None if source is None else str(source)
         self.place = place
         self.problem = problem

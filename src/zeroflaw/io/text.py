@@ -57,10 +57,11 @@ def read_text(path: Path, sampling: Sampling | None = None) -> Scan:
         names = layout.names or ("x", "y", "z")
         columns = ScanColumns(names, count, path)
         start = 0
-        for i, part in enumerate(parts):
+        parts.reverse()
+        while parts:  # giving back the memory of each part as the scan's own fills up
+            part = parts.pop()
             columns.put(start, by_name(part, names))
             start += len(part)
-            parts[i] = part[:0]
         notes = end_notes(lines)
         if layout.names is None and layout.columns > 3:
             notes.append(columns_left_out(layout.columns))
@@ -78,6 +79,7 @@ def by_name(rows: Float64, names: tuple[str, ...]) -> dict[str, Float64]:
 def find_layout(lines: Lines) -> Layout:
     """The layout, from the lines up to the first row of numbers. Raises ScanError."""
     header: str | None = None
+    remark: str | None = None
     promised = -1
     while (raw := lines.next_line()) is not None:
         text = decoded(raw, lines)
@@ -86,12 +88,11 @@ def find_layout(lines: Lines) -> Layout:
             continue
         comment = next((mark for mark in COMMENTS if bare.startswith(mark)), "")
         if comment:
-            names = bare.lstrip("#/% ")
-            if column_names(names) is not None:
-                header = names
+            words = bare.lstrip("#/% ")
+            remark = words if column_names(words) is not None else remark
             continue
         split = split_numbers(bare)
-        if split is not None and len(split[1]) == 1 and promised < 0 and bare.isdecimal():
+        if promised < 0 and header is None and bare.isdecimal():
             promised = int(bare[:18])
             continue
         if split is None:
@@ -99,8 +100,10 @@ def find_layout(lines: Lines) -> Layout:
                 raise not_numbers(bare, lines)
             header = bare
             continue
-        delimiter, words = split
-        return checked_layout(delimiter, len(words), header, promised, lines)
+        delimiter, columns = split
+        if header is None and remark and len(column_names(remark) or ()) == columns:
+            header = remark
+        return checked_layout(delimiter, columns, header, promised, lines)
     raise ScanError(lines.path, "holds no row of numbers", "expected rows of x y z")
 
 
@@ -140,8 +143,8 @@ def column_names(header: str) -> tuple[str, ...] | None:
     return names if find(POINTS, {name: name for name in names}) else None
 
 
-def split_numbers(line: str) -> tuple[str, list[float]] | None:
-    """The delimiter and the numbers of a row; None if it does not consist of numbers."""
+def split_numbers(line: str) -> tuple[str, int] | None:
+    """The delimiter of a row and how many numbers it has; None if it has anything else."""
     for delimiter in (*DELIMITERS, None):
         if delimiter and delimiter not in line:
             continue
@@ -149,7 +152,7 @@ def split_numbers(line: str) -> tuple[str, list[float]] | None:
         if delimiter == "\t":
             words = line.split()
         try:
-            return delimiter or " ", [float(word) for word in words]
+            return delimiter or " ", len([float(word) for word in words])
         except ValueError:
             continue
     return None

@@ -1,4 +1,4 @@
-"""What a method is: prepare once, forward in every step, losses by name, scores on the scan's points."""
+"""What a method is: prepare once, forward in every step, losses by name, scores per point."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ class Method(nn.Module):
     def target(self, scan: Scan, prepared: Prepared) -> Target:
         """Labels of the prepared points. Raises ZeroflawError if the scan has none."""
         if scan.labels is None:
-            raise ZeroflawError(f"{scan.name}: the scan has no labels; training needs one per point")
+            raise ZeroflawError(
+                f"{scan.name}: the scan has no labels; training needs one per point"
+            )
         labels = torch.from_numpy(scan.labels)[prepared["index"].cpu()].float()
         return Target(labels, torch.tensor([float(scan.labels.any())]))
 

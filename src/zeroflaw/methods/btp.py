@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from zeroflaw.encoders.pointbert import PointBERT, PointBERTConfig, group_patches
@@ -69,9 +69,6 @@ class BTPConfig:
     descriptor: Source = "dense"
     object_weight: float = 0.5
     geometric_weight: float = 0.1
-    prompt_rate: float = 1e-3
-    rate: float = 5e-4
-    weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
         for name in ("layers", "gfcm", "prompts"):  # lists, where the config comes from JSON
@@ -236,22 +233,11 @@ class BTP(Method):
         )
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the prompts, the heads' weights, and their biases and norms without decay."""
-        config = self.config
-        weights: list[nn.Parameter] = []
-        plain: list[nn.Parameter] = []
-        for head in (self.patch_geo_encoder, self.patch_feature_embedder):
-            norms = {id(p) for m in head.modules() if _is_norm(m) for p in m.parameters()}
-            for name, parameter in head.named_parameters():
-                decays = not (name.endswith("bias") or id(parameter) in norms)
-                (weights if decays else plain).append(parameter)
-        groups: list[dict[str, Any]] = [
-            {"params": weights, "lr": config.rate, "weight_decay": config.weight_decay},
-            {"params": plain, "lr": config.rate, "weight_decay": 0.0},
-        ]
+        """Return the heads, and the prompts by name: they learn faster and do not decay."""
+        heads = [*self.patch_geo_encoder.parameters(), *self.patch_feature_embedder.parameters()]
+        groups: list[dict[str, Any]] = [{"params": heads}]
         if self.prompts is not None:
-            context = [self.prompts.ctx]
-            groups.insert(0, {"params": context, "lr": config.prompt_rate, "weight_decay": 0.0})
+            groups.append({"name": "prompts", "params": [self.prompts.ctx]})
         return groups
 
     @torch.no_grad()
@@ -263,10 +249,6 @@ class BTP(Method):
         """Return all entries but the prompts'."""
         state = self.state_dict()
         return {name: value for name, value in state.items() if not name.startswith("prompts.")}
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.BatchNorm1d | nn.LayerNorm)
 
 
 def sample(points: Float64, count: int) -> Int64:
