@@ -41,9 +41,9 @@ def load(file: BinaryIO, kind: str, path: Path) -> tuple[Float64, Int64]:
             np.asarray(getattr(part, "faces", np.empty((0, 3))), dtype=np.int64).reshape(-1, 3)
             for part in parts
         ]
-    except (OSError, MemoryError):
+    except MemoryError:
         raise
-    except Exception as error:  # of any kind, from a damaged file
+    except Exception as error:  # of any kind, from a damaged file or one that it names
         problem = f"cannot be read as {kind.upper()} ({said_by(error)})"
         raise ScanError(path, problem, EXPORT_AGAIN) from None
     if not vertices:

@@ -14,6 +14,7 @@ from zeroflaw.io.source import EXPORT_AGAIN, opened
 from zeroflaw.io.validate import columns_left_out
 from zeroflaw.types import Float64, Scan, ScanError
 
+BOM = b"\xef\xbb\xbf"
 COMMENTS = ("#", "//", "%")
 DELIMITERS = (",", ";", "\t")
 MOST_COLUMNS = 1000
@@ -43,6 +44,7 @@ def read_text(path: Path, sampling: Sampling | None = None) -> Scan:
     with opened(path) as file:
         layout = find_layout(Lines(file, path))
         file.seek(0)
+        file.seek(len(BOM) if file.read(len(BOM)) == BOM else 0)
         lines = Lines(file, path, layout.delimiter.strip().encode())
         for _ in range(layout.opening):
             lines.next_line()
@@ -169,7 +171,7 @@ def decoded(raw: bytes, lines: Lines) -> str:
     """A line as text. Raises ScanError for bytes that text does not have."""
     if b"\0" in raw:
         raise lines.error(
-            "the file is not text", "expected rows of x y z as text", line=lines.number - 1
+            "the file is not text", "expected rows of x y z, as UTF-8", line=lines.number - 1
         )
     text = raw.decode("utf-8", "replace")
     return text.removeprefix("\ufeff")

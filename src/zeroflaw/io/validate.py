@@ -35,9 +35,10 @@ def scan_from_array(points: ArrayLike, source: Path | None = None) -> Scan:
         raise ScanError(
             source, f"holds {array.dtype}, not numbers", "give an array (N, 3) of floats"
         )
-    if array.ndim not in (2, 3) or array.shape[-1] < 3 or (array.ndim == 3 and array.shape[2] != 3):
+    turned = array.ndim == 2 and array.shape[0] == 3 and array.shape[1] != 3
+    narrow = array.ndim not in (2, 3) or array.shape[-1] < 3
+    if turned or narrow or (array.ndim == 3 and array.shape[2] != 3):
         shape = " × ".join(str(length) for length in array.shape) or "a single number"
-        turned = array.ndim == 2 and array.shape[0] == 3
         remedy = "transpose it" if turned else "give an array (N, 3)"
         raise ScanError(source, f"has the shape {shape}", remedy)
     grid = array.shape[:2] if array.ndim == 3 else None
