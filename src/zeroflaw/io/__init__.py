@@ -7,13 +7,14 @@ from pathlib import Path
 
 from zeroflaw.io.arrays import read_npy, read_npz
 from zeroflaw.io.content import check_content
-from zeroflaw.io.mesh import read_mesh
+from zeroflaw.io.gltf import read_gltf
 from zeroflaw.io.organized import read_tiff
 from zeroflaw.io.pcd import read_pcd
 from zeroflaw.io.ply import read_ply
 from zeroflaw.io.polygons import read_obj, read_off
 from zeroflaw.io.sampling import Sampling
 from zeroflaw.io.source import opened
+from zeroflaw.io.stl import read_stl
 from zeroflaw.io.text import read_text
 from zeroflaw.io.validate import MINIMUM_POINTS, checked_scan, scan_from_array
 from zeroflaw.io.write_json import summary, write_json
@@ -43,15 +44,15 @@ Writer = Callable[[Path, Inspection], None]
 READERS: dict[str, Reader] = {
     ".asc": read_text,
     ".csv": read_text,
-    ".glb": read_mesh,
-    ".gltf": read_mesh,
+    ".glb": read_gltf,
+    ".gltf": read_gltf,
     ".npy": read_npy,
     ".npz": read_npz,
     ".obj": read_obj,
     ".off": read_off,
     ".pcd": read_pcd,
     ".ply": read_ply,
-    ".stl": read_mesh,
+    ".stl": read_stl,
     ".tif": read_tiff,
     ".tiff": read_tiff,
     ".txt": read_text,

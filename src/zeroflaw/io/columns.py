@@ -103,14 +103,14 @@ class ScanColumns:
     def vertices(self, notes: Iterable[str] = ()) -> Vertices:
         """What was taken over, with colours as bytes and labels as marks of defects."""
         notes = list(notes)
-        finite = finite_rows(self.points)
         colors, labels = None, None
         if self.colors is not None:
-            colors = bytes_of_colors(self.colors, finite)
+            colors = bytes_of_colors(self.colors, self.points)
             if colors is None:
                 notes.append("colours were left out: their range is not 0 to 1, 255 or 65535")
         if self.labels is not None:
-            if (self.labels[finite] == UNKNOWN_LABEL).any():
+            unknown = self.labels == UNKNOWN_LABEL
+            if unknown.any() and unknown[finite_rows(self.points)].any():
                 notes.append(f"{self.label_name} was left out: not 0 or 1, so no mark of defects")
             else:
                 labels = self.labels == 1
@@ -150,11 +150,14 @@ def unpacked(values: NDArray[Any]) -> UInt8 | None:
     return parts
 
 
-def bytes_of_colors(colors: NDArray[Any], measured: NDArray[np.bool_]) -> UInt8 | None:
-    """Colours as bytes, from bytes or from floats up to 1, 255 or 65535; None for other ranges."""
+def bytes_of_colors(colors: NDArray[Any], points: Float64) -> UInt8 | None:
+    """Colours as bytes, from bytes or from floats up to 1, 255 or 65535; None for other ranges.
+
+    Colours of points that are not finite may be anything.
+    """
     if colors.dtype == np.uint8:
         return colors
-    shown: Float32 = colors[measured]
+    shown: Float32 = colors[finite_rows(points)]
     low, high = (float(shown.min()), float(shown.max())) if shown.size else (0.0, 0.0)
     if not (low >= 0 and high <= 65535):  # NaN as well
         return None

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zeroflaw.io.validate import LARGEST, checked_scan, finite_rows
-from zeroflaw.types import Bool, Float64, Int64, Scan, ScanError, UInt8
+from zeroflaw.types import Bool, Float64, Scan, ScanError, UInt8
 
 BLOCK = 65_536
 
@@ -24,7 +25,7 @@ class Sampling:
 
 def sample_mesh(
     vertices: Float64,
-    faces: Int64,
+    faces: NDArray[np.integer],
     sampling: Sampling,
     path: Path,
     *,
@@ -63,7 +64,7 @@ def sample_mesh(
     )
 
 
-def check_mesh(vertices: Float64, faces: Int64, path: Path) -> None:
+def check_mesh(vertices: Float64, faces: NDArray[np.integer], path: Path) -> None:
     """Raise ScanError unless every corner of every face is a finite vertex of sane size."""
     if not len(faces):
         raise ScanError(path, "the mesh has no faces", "check what was exported")
@@ -85,7 +86,7 @@ def check_mesh(vertices: Float64, faces: Int64, path: Path) -> None:
         )
 
 
-def areas(vertices: Float64, faces: Int64) -> Float64:
+def areas(vertices: Float64, faces: NDArray[np.integer]) -> Float64:
     """The area of each triangle (F,)."""
     result = np.empty(len(faces))
     for start in range(0, len(faces), BLOCK):

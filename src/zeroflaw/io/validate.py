@@ -19,6 +19,7 @@ SMALLEST = 1e-12
 """A smaller scan has no shape that float32 could hold once it is squared."""
 THINNEST = 1e-6
 """How far points stray from a line, in its length, by no more than rounding."""
+FEW = 1_024  # points that usually show that a scan is no line
 BLOCK = 8_192  # stays in the processor's cache
 
 
@@ -169,17 +170,16 @@ def check_points(points: Float64, box: Box, rows: int, source: Path | None) -> N
 def fewer_distinct(points: Float64) -> bool:
     """Whether the points lie at fewer than MINIMUM_POINTS different places."""
     seen: Float64 = points[:0]
-    for start in range(0, len(points), BLOCK // 2):
-        block = points[start : start + BLOCK // 2]
-        seen = np.unique(np.concatenate([seen, block]), axis=0)
-        if len(seen) >= MINIMUM_POINTS:
-            return False
-    return True
+    start, step = 0, 2 * MINIMUM_POINTS
+    while start < len(points) and len(seen) < MINIMUM_POINTS:
+        seen = np.unique(np.concatenate([seen, points[start : start + step]]), axis=0)
+        start, step = start + step, min(2 * step, BLOCK)
+    return len(seen) < MINIMUM_POINTS
 
 
 def on_a_line(points: Float64, extent: float) -> bool:
     """Whether the points lie on one line, to within THINNEST of their extent."""
-    if len(points) > 2 * BLOCK and not on_a_line(points[:: len(points) // BLOCK], extent):
+    if len(points) > 2 * FEW and not on_a_line(points[:: len(points) // FEW], extent):
         return False
     total, square = np.zeros(3), np.zeros((3, 3))
     for start in range(0, len(points), BLOCK):

@@ -1,10 +1,9 @@
-"""Meshes that trimesh reads: STL, GLB and GLTF files, sampled."""
+"""GLB and GLTF files: scenes of meshes, read with trimesh and sampled."""
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,11 +15,11 @@ from zeroflaw.io.validate import checked_scan
 from zeroflaw.types import Float64, Int64, Scan, ScanError
 
 
-def read_mesh(path: Path, sampling: Sampling | None = None) -> Scan:
-    """Points on the faces of a mesh; its vertices if it has no faces. Raises ScanError."""
+def read_gltf(path: Path, sampling: Sampling | None = None) -> Scan:
+    """Points on the faces of all meshes; their vertices if they have none. Raises ScanError."""
     kind = path.suffix.lower().lstrip(".")
     with opened(path) as file:
-        CHECKS[kind](file, path)
+        check_gltf(file, path)
         file.seek(0)
         vertices, faces = load(file, kind, path)
     if not len(faces):
@@ -53,34 +52,6 @@ def load(file: BinaryIO, kind: str, path: Path) -> tuple[Float64, Int64]:
     return np.concatenate(vertices), np.concatenate(shifted)
 
 
-def check_stl(file: BinaryIO, path: Path) -> None:
-    """Raise ScanError unless the file is as long as its number of triangles, or ends as text."""
-    size = bytes_left(file)
-    start = file.read(84)
-    if len(start) == 84:
-        (count,) = struct.unpack_from("<I", start, 80)
-        if size == 84 + 50 * count:
-            return
-        if not start.lstrip().startswith(b"solid"):
-            raise ScanError(
-                path,
-                f"{count} triangles need {84 + 50 * count} bytes, the file has {size}",
-                f"it is cut off or damaged: {EXPORT_AGAIN}",
-                "header",
-            )
-    file.seek(0)
-    text = file.read()
-    words = text.lower()
-    if not words.lstrip().startswith(b"solid"):
-        raise ScanError(path, "is no STL file", EXPORT_AGAIN)
-    lines = words.rstrip().rsplit(b"\n", 1)
-    whole = words.count(b"endfacet"), words.count(b"endloop"), words.count(b"outer loop")
-    if not lines[-1].strip().startswith(b"endsolid") or len(set(whole)) != 1:
-        raise ScanError(path, "the text ends before its solid does", EXPORT_AGAIN, "last line")
-    if words.count(b"vertex") != 3 * whole[0]:
-        raise ScanError(path, "a facet has not three vertices", EXPORT_AGAIN)
-
-
 def check_gltf(file: BinaryIO, path: Path) -> None:
     """Raise ScanError unless the file is as long as it says and holds what it promises."""
     raw = file.read()
@@ -107,10 +78,3 @@ def check_gltf(file: BinaryIO, path: Path) -> None:
         ) from None
     if promised > bytes_left(file) + file.tell():
         raise ScanError(path, f"promises {promised} values that it does not hold", EXPORT_AGAIN)
-
-
-CHECKS: dict[str, Callable[[BinaryIO, Path], None]] = {
-    "stl": check_stl,
-    "glb": check_gltf,
-    "gltf": check_gltf,
-}
