@@ -163,6 +163,35 @@ def test_order_of_points_does_not_change_the_regions() -> None:
         assert one.area_share == pytest.approx(other.area_share)
 
 
+def test_very_many_marked_points_part_where_there_is_a_gap() -> None:
+    points = plate(160_000)
+    points[:80_000, 0] *= 0.1  # nine times as dense
+    scores = np.where(np.abs(points[:, 1] - 4.0) < 0.3, 0.1, 0.9).astype(np.float32)
+    assert (scores > 0.5).sum() > 140_000
+    regions = describe_regions(Scan(points + 1e6), scores, 0.5)
+    assert sorted(one.index.tolist() for one in regions) == sorted(
+        np.flatnonzero((scores > 0.5) & side).tolist()
+        for side in (points[:, 1] < 4, points[:, 1] > 4)
+    )
+    shares = sorted(one.area_share for one in regions)
+    assert shares == pytest.approx([0.37, 0.57], rel=0.05)
+
+
+@pytest.mark.parametrize("copies", [20, 300])
+def test_points_that_share_their_places_hold_together(copies: int) -> None:
+    points = np.repeat(plate(1000), copies, axis=0)
+    scores = scored(points, (5, 5, 2.0, 0.9))
+    (region,) = describe_regions(Scan(points), scores, 0.5)
+    assert len(region.index) == (scores > 0.5).sum()
+    assert region.area_share == pytest.approx(np.pi * 4 / 100, rel=0.2)
+
+
+def test_one_crowded_place_does_not_stand_apart() -> None:
+    points = np.concatenate([plate(20_000), np.full((40, 3), (5.0, 5.0, 0.0))])
+    (region,) = describe_regions(Scan(points), scored(points, (5, 5, 1.0, 0.9)), 0.5)
+    assert region.size == pytest.approx(2 * np.sqrt(2), rel=0.05)
+
+
 def test_a_scan_in_one_place_is_one_region() -> None:
     (region,) = describe_regions(Scan(np.ones((50, 3))), np.ones(50, dtype=np.float32), 0.5)
     assert region.area_share == 1.0

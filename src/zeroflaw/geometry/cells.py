@@ -1,4 +1,4 @@
-"""Points within reach of one another, found through cells where they lie too dense for pairs."""
+"""Points gathered in cells where they lie too dense to be joined one by one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def linked_cells(points: Float64, reach: float) -> Int64:
     dense the points lie.
     """
     place = np.floor((points - points.min(axis=0)) / (reach / np.sqrt(3.0) * (1.0 - 1e-9)))
-    cell, first = _numbered(place)
+    cell, first = numbered(place)
     cells = place[first]
     tree = cKDTree(points)
     ranks = np.arange(2, min(_NEAREST + 1, len(points)) + 1)
@@ -40,7 +40,7 @@ def linked_cells(points: Float64, reach: float) -> Int64:
     return joined(np.concatenate([links, np.array(touching).reshape(-1, 2)]), len(cells))[cell]
 
 
-def _numbered(place: Float64) -> tuple[Int64, Int64]:
+def numbered(place: Float64) -> tuple[Int64, Int64]:
     """Each row's number, equal rows sharing one, and a row of each number. place: (N, 3)."""
     cell = np.zeros(len(place), dtype=np.int64)
     first = cell[:1]
@@ -51,6 +51,26 @@ def _numbered(place: Float64) -> tuple[Int64, Int64]:
             cell * len(values) + rank, return_index=True, return_inverse=True
         )
     return cell, first
+
+
+def gathered(points: Float64, edge: float, most: int) -> tuple[Int64, Int64, float]:
+    """Each point's cell in a grid, a point of each cell, and the length of the cells' edges.
+
+    points: (N, 3); edge: the least length, more than zero; it grows until `most` cells suffice.
+    """
+    low = points.min(axis=0)
+    extent = float((points.max(axis=0) - low).max())
+    edge = max(edge, extent / 2.0**20)  # so that a cell's number fits 63 bits
+    while True:
+        wide = int(extent / edge) + 1
+        number = np.zeros(len(points), dtype=np.int64)
+        for axis in range(3):
+            number *= wide
+            number += ((points[:, axis] - low[axis]) / edge).astype(np.int64)
+        _, first, cell = np.unique(number, return_index=True, return_inverse=True)
+        if len(first) <= most:
+            return cell, first, edge
+        edge *= 1.5
 
 
 def joined(links: Int64, count: int) -> Int64:

@@ -9,12 +9,17 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.area import point_areas
-from zeroflaw.geometry.cells import joined, linked_cells
+from zeroflaw.geometry.cells import gathered, joined, linked_cells, numbered
 from zeroflaw.types import Bool, Float32, Float64, Int64, Region, Scan
 
 NEIGHBORS = 6
 REACH = 2.5  # an edge is at most so many times the median distance to the nearest neighbours
 _LOCAL_NEIGHBORS = 12  # enough to hold an evenly scattered surface together
+_MANY = 100_000  # above so many marked points, they are gathered in cells
+_CELLS = 60_000  # that an even surface fills about one and a half times
+_FULLEST = 3.0  # the area of a surface in a cell, in squares of its edge, is hardly ever more
+_SAMPLE = 4_096  # points that tell whether many share their place
+_PROBES = 20_000  # marked points that the area of all is estimated from
 _PAIRS = 8_000_000  # above so many edges, points are first joined by cells
 # On an evenly scattered surface the median distance to the 6 nearest neighbours is about that to
 # the third or fourth, √(3.5 / π) times the square root of the area per point.
@@ -103,11 +108,7 @@ def describe_regions(
     inside = np.flatnonzero(mask)
     if len(inside) < max(minimum_points, 1):
         return ()
-    areas, surface = point_areas(scan.points, inside)
-    shares = areas / surface if surface > 0.0 else np.full(len(inside), 1.0 / len(scan))
-    reach = np.zeros(len(scan))
-    reach[inside] = REACH * _SPACING_OF_AREA * np.sqrt(areas)
-    labels = connected_regions(scan.points, mask, reach)[inside]
+    labels, shares = _parts(scan.points, inside)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     regions = [
@@ -117,6 +118,59 @@ def describe_regions(
     ]
     regions.sort(key=lambda one: (one.peak, one.mean * one.area_share), reverse=True)
     return tuple(regions)
+
+
+def _parts(points: Float64, inside: Int64, *, distinct: bool = False) -> tuple[Int64, Float64]:
+    """The region of each marked point and its share of the surface, (K,).
+
+    inside: (K,) indices; distinct: whether the points are known to lie at different places.
+    """
+    if not distinct and _crowded(points):
+        return _by_places(points, inside)
+    if len(inside) > _MANY:
+        return _by_cells(points, inside)
+    areas, surface = point_areas(points, inside)
+    if not (distinct or areas.all()):
+        return _by_places(points, inside)
+    shares = areas / surface if surface > 0.0 else np.full(len(inside), 1.0 / len(points))
+    reach = REACH * _SPACING_OF_AREA * np.sqrt(areas)
+    everywhere = np.ones(len(inside), dtype=np.bool_)
+    return connected_regions(points[inside], everywhere, reach), shares
+
+
+def _crowded(points: Float64) -> bool:
+    """Whether many points share their place: no tree of points can tell those apart."""
+    few = points
+    if len(points) > _SAMPLE:
+        few = points[np.random.default_rng(0).choice(len(points), _SAMPLE, replace=False)]
+    return len(few) - len(np.unique(few, axis=0)) > len(few) / 256
+
+
+def _by_places(points: Float64, inside: Int64) -> tuple[Int64, Float64]:
+    """The same where many points lie at one place: they are one, and divide its share."""
+    place, first = numbered(points)
+    marked, own = np.unique(place[inside], return_inverse=True)
+    labels, shares = _parts(points[first], marked, distinct=True)
+    return labels[own], (shares / np.bincount(own))[own]
+
+
+def _by_cells(points: Float64, inside: Int64) -> tuple[Int64, Float64]:
+    """The same for very many marked points, joined where their cells' means are within reach.
+
+    A gap narrower than 2.5 cells, about a hundredth of what the marked points extend over, may be
+    bridged. Each cell takes the area per point from one of its points.
+    """
+    marked = points[inside]
+    probes = np.random.default_rng(0).choice(inside, _PROBES, replace=False)
+    covered = float(point_areas(points, probes)[0].mean()) * len(inside)
+    cell, first, edge = gathered(marked, np.sqrt(covered / _CELLS), 2 * _CELLS)
+    count = np.bincount(cell)
+    means = np.stack([np.bincount(cell, axis) for axis in marked.T], axis=1) / count[:, None]
+    areas, surface = point_areas(points, inside[first])
+    held = np.minimum(areas * count, np.maximum(areas, _FULLEST * edge**2))
+    shares = held / count / surface
+    reach = REACH * np.maximum(_SPACING_OF_AREA * np.sqrt(areas), edge)
+    return _locally_linked(cKDTree(means), means, reach)[cell], shares[cell]
 
 
 def _describe(scan: Scan, scores: NDArray[Any], index: Int64, share: Float64) -> Region:
