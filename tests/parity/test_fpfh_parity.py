@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.descriptors import normals, principal_normals
 from zeroflaw.geometry.fpfh import fpfh
+from zeroflaw.methods import patch_fpfh
 
 Load = Callable[[str], dict[str, NDArray[Any]]]
 KINDS = ("paper", "wide")
@@ -42,6 +43,23 @@ def test_fpfh_of_own_normals_equals_open3d(parity: Load, kind: str) -> None:
     ours = principal_normals(stored["points"], near)
     ours *= np.sign(np.einsum("ij,ij->i", ours, stored[f"normals_{kind}"]))[:, None]
     assert relative(fpfh(stored["points"], ours, far), stored[f"fpfh_{kind}"]) < 1e-3
+
+
+def test_btp_s_descriptors_on_sampled_points_equal_open3d(
+    parity: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the points on, once the normals point to the fixture's side; a patch holds one point."""
+    stored = parity("fpfh_public")
+
+    def turned(*given: Any, **options: Any) -> NDArray[Any]:
+        found = principal_normals(*given, **options)
+        found *= np.sign(np.einsum("ij,ij->i", found, stored["normals_paper"]))[:, None]
+        return found
+
+    monkeypatch.setattr(patch_fpfh, "principal_normals", turned)
+    points, every = stored["points"].astype(np.float64), np.arange(len(stored["points"]))
+    ours = patch_fpfh.patch_fpfh(points, every, every[:, None], "sampled")
+    assert relative(ours, stored["fpfh_paper"]) < 1e-3
 
 
 def rows_of_lost_signs(stored: dict[str, NDArray[Any]], kind: str) -> NDArray[np.bool_]:

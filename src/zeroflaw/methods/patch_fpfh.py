@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from zeroflaw.geometry.descriptors import normals, principal_normals, spacing
+from zeroflaw.geometry.descriptors import principal_normals, spacing
 from zeroflaw.geometry.fpfh import fpfh
 from zeroflaw.geometry.neighbors import knn
 from zeroflaw.geometry.normalize import normalize
@@ -29,11 +29,12 @@ def patch_fpfh(
     points: (N, 3), the whole scan; sampled: (K,) into it; patches: (G, M) into the sampled points.
     source: "dense" computes on the scan, thinned to DENSE_POINTS, with radii that follow its
     spacing. "sampled" computes on the sampled points in the unit sphere with the release's radii,
-    which hold about three neighbours at 2048 points.
+    which hold about three neighbours at 2048 points, and normals whose signs nobody chose: Open3D's
+    up to these signs.
     """
     if source == "sampled":
         sphere, _ = normalize(points[sampled])
-        direction = normals(sphere, radius=NORMAL_RADIUS, k=30)
+        direction = principal_normals(sphere, radius=NORMAL_RADIUS, k=30)
         own = fpfh(sphere, direction, FPFH_RADIUS, 100)
     else:
         dense = points[thin(points, DENSE_POINTS).index] if len(points) > DENSE_POINTS else points
