@@ -269,6 +269,8 @@ def test_heads_trained_by_the_release_load(tmp_path: Path) -> None:
     [
         (lambda f: f.pop("patch_geo_encoder"), "missing patch_geo_encoder"),
         (lambda f: f.update(head=1), "unexpected head"),
+        (lambda f: f.update(prompt_learner=1), "holds int"),
+        (lambda f: f["patch_geo_encoder"].update({"fc.0.bias": 1}), r"patch_geo_encoder\.fc\.0\.b"),
         (lambda f: f["prompt_learner"].pop("ctx"), r"missing prompt_learner\.ctx"),
         (lambda f: f["patch_geo_encoder"].pop("fc.0.bias"), r"missing patch_geo_encoder\.fc\.0\.b"),
     ],

@@ -175,8 +175,24 @@ class Payload:
 
 def test_a_file_that_holds_code_is_refused_and_none_of_it_runs(tmp_path: Path) -> None:
     torch.save({"state_dict": {}, "args": Payload()}, tmp_path / "code.pt")
-    with pytest.raises(ZeroflawError, match=r"code\.pt: not a torch file of tensors only"):
+    only = r"code\.pt: not a torch file of tensors only \(it calls .*exec\)"
+    with pytest.raises(ZeroflawError, match=only):
         load_pointbert(tmp_path / "code.pt", SMALL)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1], "holds list"),
+        ({"state_dict": [1]}, "holds list, expected named entries"),
+        ({1: torch.zeros(1)}, "unexpected 1"),
+        ({"state_dict": {"point_encoder.norm.bias": 3}}, "missing .*point_encoder.norm.bias"),
+    ],
+)
+def test_a_file_of_anything_else_is_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    torch.save(content, tmp_path / "odd.pt")
+    with pytest.raises(ZeroflawError, match=message):
+        load_pointbert(tmp_path / "odd.pt", SMALL)
 
 
 @pytest.mark.parametrize("name", ["cut.pt", "cut.safetensors"])
@@ -264,6 +280,9 @@ def test_a_checkpoint_without_a_whole_text_tower_is_refused(tmp_path: Path) -> N
         ZeroflawError, match=r"missing transformer\.resblocks\.1\.attn\.in_proj_bias"
     ):
         load_text_tower(tmp_path / "half.pt")
+    torch.save({**entries, "text_projection": torch.zeros(3)}, tmp_path / "flat.pt")
+    with pytest.raises(ZeroflawError, match=r"text_projection has shape \(3,\)"):
+        load_text_tower(tmp_path / "flat.pt")
     torch.save({"visual.proj": torch.zeros(2)}, tmp_path / "image.pt")
     with pytest.raises(ZeroflawError, match="no text tower"):
         load_text_tower(tmp_path / "image.pt")

@@ -26,6 +26,7 @@ class Server:
         self.ranges: list[str | None] = []
         self.honours_ranges = True
         self.stops_after: int | None = None
+        self.in_chunks = False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -42,6 +43,14 @@ class Server:
     def answer(self, request: BaseHTTPRequestHandler) -> None:
         asked = request.headers.get("Range")
         self.ranges.append(asked)
+        if self.in_chunks:  # and gone in the middle of one
+            request.protocol_version = "HTTP/1.1"
+            request.send_response(200)
+            request.send_header("Transfer-Encoding", "chunked")
+            request.end_headers()
+            request.wfile.write(b"400\r\n" + CONTENT[:100])
+            request.close_connection = True
+            return
         start = int(asked.removeprefix("bytes=").rstrip("-")) if asked else 0
         partial = bool(asked) and self.honours_ranges
         if partial and start >= len(CONTENT):
@@ -112,11 +121,39 @@ def test_a_download_that_lacks_only_its_check_is_finished(server: Server) -> Non
     assert fetch(NAME, url=server.url).read_bytes() == CONTENT
 
 
+def test_a_download_cut_within_a_chunk_is_one_line_and_goes_on(server: Server) -> None:
+    server.in_chunks = True
+    with pytest.raises(ZeroflawError, match="weights fetch small` again"):
+        fetch(NAME, url=server.url)
+    server.in_chunks = False
+    assert fetch(NAME, url=server.url).read_bytes() == CONTENT
+
+
+def test_what_is_longer_than_the_file_is_thrown_away(server: Server) -> None:
+    home().mkdir(parents=True)
+    (home() / "small.safetensors.part").write_bytes(CONTENT + b"more")
+    with pytest.raises(ZeroflawError, match="weights fetch small` again"):
+        fetch(NAME, url=server.url)
+    assert fetch(NAME, url=server.url).read_bytes() == CONTENT
+
+
+def test_a_cache_that_cannot_be_written_is_an_error_for_people(
+    tmp_path: Path, server: Server
+) -> None:
+    (tmp_path / "home").write_text("")
+    mine = tmp_path / "small.safetensors"
+    mine.write_bytes(CONTENT)
+    with pytest.raises(ZeroflawError, match="ZEROFLAW_HOME"):
+        import_file(mine)
+    with pytest.raises(ZeroflawError, match=r"Not a directory|exists"):
+        fetch(NAME, url=server.url)
+
+
 def test_a_file_that_is_not_the_published_one_is_refused_and_removed(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(WEIGHTS, NAME, replace(WEIGHTS[NAME], sha256="0" * 64))
-    with pytest.raises(ZeroflawError, match="sha256"):
+    with pytest.raises(ZeroflawError, match=f"sha256 .*{WEIGHTS[NAME].notes}"):
         fetch(NAME, url=server.url)
     monkeypatch.setitem(WEIGHTS, NAME, replace(WEIGHTS[NAME], size=7))
     with pytest.raises(ZeroflawError, match=f"has {len(CONTENT)} bytes, small has 7"):

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from zeroflaw.encoders.entries import file_sha256
 from zeroflaw.io.atomic import replacing
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
@@ -176,7 +177,7 @@ def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
 
 
 def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
-    digest = _read(path, "the weights of a checkpoint", lambda: _digest(path))
+    digest = _read(path, "the weights of a checkpoint", lambda: file_sha256(path))
     if digest != card["sha256"]:
         raise ZeroflawError(
             f"{path}: its sha256 is not the card's; the file is damaged or belongs to another "
@@ -186,14 +187,6 @@ def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ZeroflawError(f"{path}: not a safetensors file ({error})") from None
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _check_entries(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(plain_data()):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises many kinds for damaged and for unsafe files
-        reason = " ".join(str(error).split())[:160]
+        code = re.search(r"GLOBAL (\S+)", str(error))
+        reason = f"it calls {code[1]}" if code else " ".join(str(error).split())[:160]
         raise ZeroflawError(
             f"{path}: not a torch file of tensors only ({reason}); "
             "download it again from its publisher"
@@ -55,12 +58,8 @@ def read_entries(path: Path, prefixes: tuple[str, ...] = ("",)) -> dict[str, Ten
     if path.suffix == ".safetensors":
         return _read_safetensors(path, prefixes)
     content = read_checkpoint(path)
-    entries = content.get("state_dict", content)
-    return {
-        name: tensor
-        for name, tensor in without_module(entries).items()
-        if isinstance(tensor, Tensor) and name.startswith(prefixes)
-    }
+    entries = named_tensors(content.get("state_dict", content), path)
+    return {name: tensor for name, tensor in entries.items() if name.startswith(prefixes)}
 
 
 def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
@@ -77,9 +76,27 @@ def _read_safetensors(path: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor
         ) from error
 
 
-def without_module(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries without the `module.` that data-parallel training puts in front."""
-    return {name.removeprefix("module."): value for name, value in entries.items()}
+def named_tensors(entries: Any, source: str | Path) -> dict[str, Tensor]:
+    """Return the tensors, without the `module.` that data-parallel training puts in front.
+
+    What is no tensor is left out. Raises ZeroflawError if `entries` are not a dictionary.
+    """
+    if not isinstance(entries, Mapping):
+        raise ZeroflawError(f"{source}: holds {type(entries).__name__}, expected named entries")
+    return {
+        str(name).removeprefix("module."): tensor
+        for name, tensor in entries.items()
+        if isinstance(tensor, Tensor)
+    }
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def load_entries(

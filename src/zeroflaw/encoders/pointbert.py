@@ -33,8 +33,6 @@ class PointBERTConfig:
     width: int = 384
     depth: int = 18
     heads: int = 6
-    groups: int = 512
-    patch_size: int = 32
     channels: int = 6
     embedding: int = 256
     position_width: int = 128

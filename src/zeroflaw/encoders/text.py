@@ -167,9 +167,12 @@ def load_text_tower(path: Path, activation: str = "gelu") -> TextTower:
             "give a CLIP checkpoint such as OpenCLIP ViT-bigG-14"
         )
     entries = {n.removeprefix(front): t for n, t in found.items() if n.startswith(front)}
-    for name in ("positional_embedding", "text_projection"):
+    for name in ("token_embedding.weight", "positional_embedding", "text_projection"):
         if name not in entries:
             raise ZeroflawError(f"{path}: entries do not fit: missing {front}{name}")
+        if entries[name].ndim != 2:
+            shape = tuple(entries[name].shape)
+            raise ZeroflawError(f"{path}: {front}{name} has shape {shape}, expected a matrix")
     with torch.device("meta"):
         tower = TextTower(text_config(entries, activation))
     load_entries(tower, entries, path, f"{front}{{}}".format)

@@ -5,24 +5,36 @@ Nothing is fetched unless `fetch` is called.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from torch import nn
 
+from zeroflaw.encoders.entries import file_sha256
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.text import load_text_tower
 from zeroflaw.types import ZeroflawError
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without an answer
+
+Progressed = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -159,41 +171,48 @@ def import_file(path: Path, name: str | None = None, check: bool = True) -> Path
     if check:
         _verify(path, entry)
     target = home() / entry.filename
-    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists() and target.samefile(path):
         return target
     partial = target.with_name(target.name + ".import")
-    partial.unlink(missing_ok=True)
     try:
-        os.link(path, partial)
-    except OSError:
-        shutil.copyfile(path, partial)
-    partial.replace(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        try:
+            os.link(path, partial)
+        except OSError:
+            shutil.copyfile(path, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise ZeroflawError(
+            f"{target}: cannot be written ({error.strerror}); free some space, or name another "
+            "folder in ZEROFLAW_HOME"
+        ) from None
     return target
 
 
 def fetch(
     name: str,
-    progress: Callable[[int, int | None], None] | None = None,
+    progress: Progressed | None = None,
     url: str | None = None,
 ) -> Path:
     """Download a file into the cache, going on where an interrupted download stopped.
 
-    progress: called with the bytes so far and the total, None where unknown. url: another address
-    of the same file. Returns its path. Raises ZeroflawError if it cannot be had or is not the
-    published file.
+    progress: called with the bytes so far and the total, None where unknown; by default a bar on
+    stderr, if that is a terminal. url: another address of the same file. Returns its path. Raises
+    ZeroflawError if it cannot be had or is not the published file.
     """
     entry = known(name)
     target = home() / entry.filename
     if target.is_file():
         return target
-    target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(target.name + ".part")
     address = url or entry.url
     try:
-        _download(address, partial, progress or (lambda done, total: None))
-    except (OSError, URLError) as error:
-        reason = " ".join(str(error).split())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _bar(name) as show:
+            _download(address, partial, progress or show)
+    except (OSError, HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ZeroflawError(
             f"{address}: {reason}; run `zeroflaw weights fetch {name}` again to go on, or get it "
             f"from {entry.page} and run `zeroflaw weights import FILE`"
@@ -207,7 +226,17 @@ def fetch(
     return target
 
 
-def _download(url: str, partial: Path, progress: Callable[[int, int | None], None]) -> None:
+@contextmanager
+def _bar(name: str) -> Iterator[Progressed]:
+    """A function that moves a bar on stderr, if that is a terminal."""
+    columns = (BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress("{task.description}", *columns, console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None, visible=console.is_terminal)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _download(url: str, partial: Path, progress: Progressed) -> None:
     """Append what is missing of `url` to `partial`. Raises OSError if it ends early."""
     done = partial.stat().st_size if partial.exists() else 0
     request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
@@ -217,6 +246,8 @@ def _download(url: str, partial: Path, progress: Callable[[int, int | None], Non
         whole = error.headers.get("Content-Range", "").rpartition("/")[2]
         if error.code == 416 and whole == str(done):
             return
+        if error.code == 416:  # there is more than the whole: it is of another file
+            partial.unlink()
         raise
     with response:
         if response.status != 206:
@@ -241,12 +272,10 @@ def _verify(path: Path, entry: WeightFile) -> None:
         )
     if entry.sha256 is None:
         return
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    if digest.hexdigest() != entry.sha256:
+    found = file_sha256(path)
+    if found != entry.sha256:
+        source = f" ({entry.notes})" if entry.notes else ""
         raise ZeroflawError(
-            f"{path}: sha256 {digest.hexdigest()} is not {entry.name}'s {entry.sha256}; "
+            f"{path}: sha256 {found} is not {entry.name}'s {entry.sha256}{source}; "
             f"get it from {entry.page}"
         )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-
-from zeroflaw.encoders.entries import load_entries, read_checkpoint, without_module
+from zeroflaw.encoders.entries import load_entries, named_tensors, read_checkpoint
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.text import load_text_tower
 from zeroflaw.encoders.weights import path_of
@@ -50,7 +48,7 @@ def load_released_heads(method: BTP, path: Path) -> None:
     if unexpected := sorted(set(content) - expected):
         problems.append("unexpected " + ", ".join(unexpected))
     if not problems:
-        found = set(without_module(content["prompt_learner"]))
+        found = set(named_tensors(content["prompt_learner"], path))
         wanted = set(PROMPTS)
         for word, names in (("missing", wanted - found), ("unexpected", found - wanted)):
             if names:
@@ -59,5 +57,5 @@ def load_released_heads(method: BTP, path: Path) -> None:
     if problems:
         raise ZeroflawError(f"{path}: entries do not fit: {'; '.join(problems)}")
     for name in HEADS:
-        entries: dict[str, Tensor] = without_module(content[name])
+        entries = named_tensors(content[name], path)
         load_entries(method.get_submodule(name), entries, path, f"{name}.{{}}".format)
