@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 from tiny_method import Tiny, TinyConfig, tiny_method, tiny_scan
 from zeroflaw import cache as module
-from zeroflaw.cache import CachedItems, FeatureCache, frozen_names, hash_scan, prepare_cached
+from zeroflaw.cache import CachedItems, FeatureCache, frozen_names, hash_scan
 from zeroflaw.methods.base import Prepared
 from zeroflaw.types import Scan, ZeroflawError
 
@@ -25,6 +26,10 @@ def same(one: Prepared, other: Prepared) -> bool:
         torch.equal(tensor, other[name]) and tensor.dtype == other[name].dtype
         for name, tensor in one.tensors.items()
     )
+
+
+def prepare_cached(method: Tiny, scan: Scan, folder: Path) -> Prepared:
+    return FeatureCache(method, folder).item(scan)[0]
 
 
 def entry(folder: Path) -> Path:
@@ -58,14 +63,35 @@ def test_a_damaged_entry_is_computed_again(
     assert entry(folder).read_bytes() == whole or not cut
 
 
-def test_a_writer_that_dies_leaves_no_entry(tmp_path: Path) -> None:
-    class Dying(Tiny):
-        def prepare(self, scan: Scan) -> Prepared:
-            raise KeyboardInterrupt
+def test_a_writer_that_dies_before_its_entry_is_whole_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
 
+    whole = Path.replace
+    monkeypatch.setattr(Path, "replace", die)
     with pytest.raises(KeyboardInterrupt):
-        prepare_cached(Dying(), tiny_scan(0), tmp_path)
+        prepare_cached(tiny_method(), tiny_scan(0), tmp_path)
+    monkeypatch.setattr(Path, "replace", whole)
     assert list(tmp_path.iterdir()) == []
+    prepare_cached(tiny_method(), tiny_scan(0), tmp_path)
+    assert entry(tmp_path)
+
+
+def test_several_writers_of_one_folder_do_not_disturb_each_other(tmp_path: Path) -> None:
+    scans = [tiny_scan(seed) for seed in range(3)]
+    expected = [tiny_method().prepare(scan) for scan in scans]
+
+    def work(number: int) -> bool:
+        method = methods[number]
+        found = [prepare_cached(method, scan, tmp_path) for scan in scans * 3]
+        return all(same(one, other) for one, other in zip(found, expected * 3, strict=True))
+
+    methods = [tiny_method() for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(work, range(4)))
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_old_leftovers_of_killed_writers_are_removed_and_new_ones_kept(tmp_path: Path) -> None:

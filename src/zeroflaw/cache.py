@@ -54,24 +54,16 @@ class FeatureCache:
             ) from None
         _remove_leftovers(folder)
 
-    def path(self, scan: Scan, labelled: bool = False) -> Path:
-        """Return where the scan's entry, with or without its labels, lies or would lie."""
-        kind = "labelled" if labelled else "scan"
-        return self.folder / f"{kind}-{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
-
-    def prepare(self, scan: Scan) -> Prepared:
-        """Return `method.prepare(scan)`, on the CPU, from the folder if it is there and whole."""
-        path = self.path(scan)
-        found = _read(path)
-        if found is None:
-            with torch.no_grad():
-                found = dict(self.method.prepare(scan).to("cpu").tensors)
-            _write(path, found)
-        return Prepared(found)
+    def path(self, scan: Scan) -> Path:
+        """Return where the scan's entry lies or would lie."""
+        return self.folder / f"{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
 
     def item(self, scan: Scan) -> tuple[Prepared, Target]:
-        """Return `method.prepare(scan)` and `method.target(…)`, on the CPU, as `prepare` does."""
-        path = self.path(scan, labelled=True)
+        """Return `method.prepare(scan)` and `method.target(…)`, on the CPU.
+
+        Both come from the folder if they are there and whole.
+        """
+        path = self.path(scan)
         found = read_item(path)
         if found is None:
             with torch.no_grad():
@@ -80,11 +72,6 @@ class FeatureCache:
             found = prepared.to("cpu"), target
             _write(path, _named(found))
         return found
-
-
-def prepare_cached(method: Method, scan: Scan, folder: Path) -> Prepared:
-    """Return `method.prepare(scan)` through a new `FeatureCache`; for many scans keep one."""
-    return FeatureCache(method, folder).prepare(scan)
 
 
 class CachedItems(Sequence[tuple[Prepared, Target]]):
@@ -116,7 +103,7 @@ class CachedItems(Sequence[tuple[Prepared, Target]]):
         if item is None:
             scan = self.scans[index]
             item = self.cache.item(scan)
-            self._paths[index] = self.cache.path(scan, labelled=True)
+            self._paths[index] = self.cache.path(scan)
         self._keep(index, item)
         return item
 
