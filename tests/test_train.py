@@ -177,6 +177,21 @@ def test_a_state_of_another_training_is_refused_and_says_why(tmp_path: Path) -> 
     run(tmp_path, data="abc", resume=False)
 
 
+def test_starting_anew_forgets_the_old_state_at_once(tmp_path: Path) -> None:
+    class CrashError(Exception):
+        pass
+
+    def crash(position: Position) -> None:
+        raise CrashError
+
+    run(tmp_path)
+    with pytest.raises(CrashError):
+        run(tmp_path, resume=False, on_step=crash)
+    steps: list[int] = []
+    run(tmp_path, on_step=lambda position: steps.append(position.step))
+    assert steps[0] == 1
+
+
 @pytest.mark.parametrize("content", [b"", b"not a state", b"PK\x03\x04"])
 def test_a_damaged_state_is_an_error_for_people(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "state.pt").write_bytes(content)

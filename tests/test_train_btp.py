@@ -153,6 +153,14 @@ def test_validation_scans_choose_the_best_epoch(data: Path, config: Path, tmp_pa
     assert 0 <= card["figures"]["validation_object_auroc"] <= 1
 
 
+def test_a_training_does_not_go_on_with_other_validation_scans(
+    data: Path, config: Path, tmp_path: Path
+) -> None:
+    run(data, tmp_path / "out", config, validation=data)
+    with pytest.raises(ZeroflawError, match="another training data"):
+        run(data, tmp_path / "out", config, validation=data / "good", watch="loss")
+
+
 def test_prompts_and_heads_are_learned_the_encoder_is_not(
     data: Path, config: Path, tmp_path: Path
 ) -> None:

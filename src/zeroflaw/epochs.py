@@ -157,8 +157,8 @@ class Training:
         better = self._judge(row)
         self.whole = True
         self._save_checkpoints(row, better)
-        self._write_state()
         write_log(self.out / "log.csv", position.history)
+        self._write_state()
         self.progress.epoch(row)
 
     def _batches(self) -> Iterator[list[Item]]:

@@ -63,6 +63,8 @@ def train(
         training.progress = TrainingProgress(progress, settings.epochs, training.steps_per_epoch)
         if resume:
             training.resume()
+        else:
+            (out / "state.pt").unlink(missing_ok=True)
         with training.progress:
             return training.run()
 
@@ -99,14 +101,16 @@ def run(
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     scans = Folder(data)
     held_out = None if validation is None else Folder(validation)
-    counts = [len(folder) for folder in (scans, held_out) if folder is not None]
+    folders = [folder for folder in (scans, held_out) if folder is not None]
+    content = " ".join(folder.content_hash()[:16] for folder in folders)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         method = start(method_name, config, encoder, text_tower, stand_in)
-    method.to(choose_device(device))
+    chosen = choose_device(device)
+    method.to(chosen)
     features = FeatureCache(method, cache or out / "cache")
     card = {
-        "trained_on": f"{counts[0]} labelled scans of {data.resolve().name}",
+        "trained_on": f"{len(scans)} labelled scans of {data.resolve().name}",
         "licence": scans.licence,
         "stand_in": stand_in,
     }
@@ -118,16 +122,16 @@ def run(
             out,
             None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch),
             progress,
-            device=choose_device(device),
+            device=chosen,
             card=card,
-            data=scans.content_hash(),
+            data=content,
             resume=not restart,
         )
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {out / 'state.pt'}", file=sys.stderr)
         return 130
     best, card = checkpoint.load(history.best)
-    best.to(choose_device(device))
+    best.to(chosen)
     found = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
     weights, _ = checkpoint.save(history.best, best, {**card, **found})
     print(weights)
