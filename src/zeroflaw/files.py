@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from zeroflaw.datasets.folder import LABEL_FOLDERS, NOT_SCANS
 from zeroflaw.io import READERS
 
 OWN_ENDING = "_scores.ply"  # of the coloured scans that an inspection writes
-LABEL_FOLDERS = ("gt", "GT")  # as data sets name them
-NOT_SCANS = ("readme", "license", "licence", "notice", "changelog", "requirements")
 RESULT_ENDINGS = (OWN_ENDING, "_heatmap.png", ".json")
 
 

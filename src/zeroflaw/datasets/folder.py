@@ -22,7 +22,7 @@ from zeroflaw.types import Bool, Float64, Scan, ScanError, ZeroflawError
 
 LABEL_FOLDERS = ("gt", "GT")
 GOOD = "good"
-NOT_SCANS = ("readme", "license", "licence", "notice", "changelog")
+NOT_SCANS = ("readme", "license", "licence", "notice", "changelog", "requirements")
 TOLERANCE = 1e-4  # of the scan's diagonal, between a point and its row in a label file
 REMEDY = (
     "add a `label` property or `<stem>.txt` with a 0 or 1 per point, or move a flawless scan below "
