@@ -28,6 +28,20 @@ def test_arrays_of_any_number_type(dtype: str) -> None:
     assert scan.source is None
 
 
+def test_points_far_apart_and_out_of_the_ordinary_are_looked_at_one_by_one() -> None:
+    line = np.zeros((50_000, 3))
+    line[:, 0] = np.arange(50_000)
+    with pytest.raises(ScanError, match="one line"):
+        scan_from_array(line)
+    line[1::5000, 1] = 700  # off the line, though not among the few that are looked at first
+    assert len(scan_from_array(line)) == 50_000
+    far = np.tile(POINTS, (1000, 1)) + 5e10  # together beyond what the quick check is sure of
+    assert len(scan_from_array(far)) == 60_000
+    far[77, 1] = 2e12
+    with pytest.raises(ScanError, match="coordinates reach 2e\\+12"):
+        scan_from_array(far)
+
+
 def test_the_array_is_copied() -> None:
     points = POINTS.copy()
     scan = scan_from_array(points)

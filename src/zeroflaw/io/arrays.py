@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import lzma
 import math
 import zipfile
-import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -125,11 +123,10 @@ def read_archive(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
                 array = read_array(content, size, path, f"array {name}", numbers_only=False)
                 if array is not None:
                     arrays[name] = array
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
+    except (ScanError, MemoryError):
+        raise
+    except Exception as error:  # of many kinds, from a damaged or an encrypted archive
         problem = f"the archive is damaged ({said_by(error)})"
-        raise ScanError(path, problem, EXPORT_AGAIN) from None
-    except (NotImplementedError, RuntimeError) as error:
-        problem = f"cannot read the archive ({said_by(error)})"
         raise ScanError(path, problem, "save it again with numpy.savez") from None
     return arrays
 

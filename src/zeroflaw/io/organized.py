@@ -22,7 +22,8 @@ def read_tiff(path: Path, sampling: Sampling | None = None) -> Scan:
     del sampling  # of meshes only
     image = read_image(path)
     rows, columns = image.shape[:2]
-    points: Float64 = image.reshape(-1, 3).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # signalling NaN
+        points: Float64 = image.reshape(-1, 3).astype(np.float64)
     measured: Bool = np.any(points != 0, axis=1)
     return checked_scan(points, grid=(rows, columns), measured=measured, source=path)
 
@@ -57,7 +58,7 @@ def read_image(path: Path) -> NDArray[Any]:
 def check_image(shape: tuple[int, ...], dtype: Any, path: Path) -> None:
     """Raise ScanError unless each pixel is a point."""
     if len(shape) != 3 or shape[2] != 3 or dtype is None or dtype.kind != "f":
-        shown = " × ".join(map(str, shape))
+        shown = " × ".join(map(str, shape))[:40]
         raise ScanError(
             path,
             f"its picture is {dtype}, {shown}",

@@ -14,7 +14,7 @@ from zeroflaw.io.lines import Lines
 from zeroflaw.io.source import EXPORT_AGAIN, bytes_left, fill
 from zeroflaw.types import Float64, ScanError
 
-BLOCK_BYTES = 1 << 18  # stays in the processor's cache between reading and converting
+BLOCK_BYTES = 1 << 19  # stays in the processor's cache between reading and converting
 MOST_ROW_BYTES = 1 << 20
 
 Fields = Sequence[tuple[str, "np.dtype[Any]", int]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ SMALLEST = 1e-12
 THINNEST = 1e-6
 """How far points stray from a line, in its length, by no more than rounding."""
 FEW = 1_024  # points that usually show that a scan is no line
-BLOCK = 8_192  # stays in the processor's cache
+BLOCK = 8_192  # points that stay in the processor's cache
 
 
 def scan_from_array(points: ArrayLike, source: Path | None = None) -> Scan:
@@ -72,15 +71,14 @@ def checked_scan(
     """
     notes = list(notes)
     rows, dropped, valid = len(points), 0, None
-    box = box_around(points)
-    if not box.finite or not (measured is None or measured.all()):
+    sane = plausible(points)
+    if not sane or not (measured is None or measured.all()):
         finite = finite_rows(points)
         dropped = rows - int(np.count_nonzero(finite))
         keep = finite if measured is None else finite & measured
         valid = None if keep.all() else keep
     if valid is not None:
         points = points[valid]
-        box = box_around(points)
         normals = None if normals is None else normals[valid]
         colors = None if colors is None else colors[valid]
         labels = None if labels is None else labels[valid]
@@ -90,7 +88,7 @@ def checked_scan(
         normals = unit(normals)
         if normals is None:
             notes.append("normals were left out: some are zero or not finite")
-    check_points(points, box, rows, source)
+    check_points(points, rows, source, sane=sane)
     return Scan(points, normals, colors, labels, grid, valid, source, dropped, tuple(notes))
 
 
@@ -111,31 +109,18 @@ def unit(normals: Float32) -> Float32 | None:
     return scaled if np.isfinite(scaled).all() else None
 
 
-@dataclass(frozen=True, eq=False)
-class Box:
-    """The axis-aligned box around points. low, high: (3,); not finite if a point is not."""
-
-    low: Float64
-    high: Float64
-
-    @property
-    def finite(self) -> bool:
-        """Whether all points are."""
-        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all())
+def plausible(points: Float64) -> bool:
+    """Whether the points (N, 3) are surely finite and within LARGEST; quick, and unsure at most."""
+    flat = points.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.einsum("i,i->", flat, flat) <= LARGEST**2)
 
 
-def box_around(points: Float64) -> Box:
-    """The box around points (N, 3); inside out if there are none."""
-    low, high = np.full(3, np.finfo(np.float64).max), np.full(3, np.finfo(np.float64).min)
-    for start in range(0, len(points), BLOCK):
-        block = np.ascontiguousarray(points[start : start + BLOCK].T)
-        low = np.minimum(low, block.min(axis=1))
-        high = np.maximum(high, block.max(axis=1))
-    return Box(low, high)
+def check_points(points: Float64, rows: int, source: Path | None, *, sane: bool) -> None:
+    """Raise ScanError unless the points (N, 3), what is left of so many rows, span a surface.
 
-
-def check_points(points: Float64, box: Box, rows: int, source: Path | None) -> None:
-    """Raise ScanError unless the points (N, 3), what is left of so many rows, span a surface."""
+    sane: whether none of them can be larger than LARGEST.
+    """
     count = len(points)
     if not rows:
         raise ScanError(source, "holds no points", "check what was exported")
@@ -147,24 +132,32 @@ def check_points(points: Float64, box: Box, rows: int, source: Path | None) -> N
             f"only {count} of its {rows} points can be used",
             f"a scan needs at least {MINIMUM_POINTS}",
         )
-    largest = float(max(-box.low.min(), box.high.max()))
-    if largest > LARGEST:
+    if not sane and (largest := float(np.abs(points).max())) > LARGEST:
         raise ScanError(
             source,
             f"coordinates reach {largest:.2g}",
             f"expected at most {LARGEST:.0e} in size: check the file's format and unit",
         )
-    extent = float((box.high - box.low).max())
-    if extent <= max(8 * np.finfo(np.float64).eps * largest, SMALLEST):
-        raise ScanError(source, f"all {count} points lie at one place", "check what was exported")
+    # A few points mostly show that there is a surface; only where they do not, all are looked at.
+    if surface_missing(points[:: max(1, count // FEW)]) and (why := surface_missing(points)):
+        raise ScanError(source, f"all {count} points lie {why}", "check what was exported")
+
+
+def surface_missing(points: Float64) -> str:
+    """Where the points (N, 3) lie if they span no surface, in words; empty if they do."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    extent = float((high - low).max())
+    if extent <= max(8 * np.finfo(np.float64).eps * float(np.abs(points).max()), SMALLEST):
+        return "at one place"
     if fewer_distinct(points):
-        raise ScanError(
-            source,
-            f"its {count} points lie at fewer than {MINIMUM_POINTS} different places",
-            f"a scan needs at least {MINIMUM_POINTS}",
-        )
-    if on_a_line(points, extent):
-        raise ScanError(source, f"all {count} points lie on one line", "check what was exported")
+        return f"at fewer than {MINIMUM_POINTS} different places"
+    total, square = np.zeros(3), np.zeros((3, 3))
+    for start in range(0, len(points), BLOCK):
+        block = (points[start : start + BLOCK] - points[0]) / extent
+        total += block.sum(axis=0)
+        square += block.T @ block
+    moments = square / len(points) - np.outer(total, total) / len(points) ** 2
+    return "on one line" if np.linalg.eigvalsh(moments)[1] <= THINNEST**2 else ""
 
 
 def fewer_distinct(points: Float64) -> bool:
@@ -175,16 +168,3 @@ def fewer_distinct(points: Float64) -> bool:
         seen = np.unique(np.concatenate([seen, points[start : start + step]]), axis=0)
         start, step = start + step, min(2 * step, BLOCK)
     return len(seen) < MINIMUM_POINTS
-
-
-def on_a_line(points: Float64, extent: float) -> bool:
-    """Whether the points lie on one line, to within THINNEST of their extent."""
-    if len(points) > 2 * FEW and not on_a_line(points[:: len(points) // FEW], extent):
-        return False
-    total, square = np.zeros(3), np.zeros((3, 3))
-    for start in range(0, len(points), BLOCK):
-        block = (points[start : start + BLOCK] - points[0]) / extent
-        total += block.sum(axis=0)
-        square += block.T @ block
-    moments = square / len(points) - np.outer(total, total) / len(points) ** 2
-    return bool(np.linalg.eigvalsh(moments)[1] <= THINNEST**2)
