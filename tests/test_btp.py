@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
+from zeroflaw.encoders import weights
+from zeroflaw.encoders.pointbert import published_name
 from zeroflaw.encoders.text import TextConfig, TextTower
 from zeroflaw.methods.base import Evidence, Prepared, Target
 from zeroflaw.methods.btp import BTP, BTPConfig, sample
@@ -18,6 +21,7 @@ from zeroflaw.methods.btp_published import load_released_heads, published_btp
 from zeroflaw.methods.gfcm import GFCM
 from zeroflaw.methods.mgfem import MGFEM
 from zeroflaw.methods.patch_fpfh import patch_fpfh
+from zeroflaw.methods.prompts import prompt_tokens
 from zeroflaw.optimize import build_optimizer
 from zeroflaw.types import Scan, ScanError, ZeroflawError
 
@@ -285,21 +289,38 @@ def test_released_heads_that_do_not_fit_are_refused_by_name(
         load_released_heads(small_btp(), tmp_path / "best.pth")
 
 
+def save_encoder(method: BTP, path: Path) -> None:
+    """Write the point encoder as ULIP-2's file has it."""
+    state = method.encoder.state_dict()
+    torch.save({"state_dict": {published_name(n): t for n, t in state.items()}}, path)
+
+
 def test_published_files_make_a_method_that_is_ready_to_train(
     tmp_path: Path, dented_sphere: Scan
 ) -> None:
     source, tower = small_btp(seed=7), small_tower()
-    entries = {
-        name if name == "pc_projection" else f"point_encoder.{name}": tensor
-        for name, tensor in source.encoder.state_dict().items()
-    }
-    torch.save({"state_dict": entries}, tmp_path / "ulip2.pt")
+    save_encoder(source, tmp_path / "ulip2.pt")
     torch.save(tower.state_dict(), tmp_path / "clip.pt")
     method = published_btp(SMALL, tmp_path / "ulip2.pt", tmp_path / "clip.pt")
     torch.testing.assert_close(method.encoder.norm.weight, source.encoder.norm.weight)
     assert not any(p.requires_grad for p in method.encoder.parameters())
     _, terms = step(method, dented_sphere)
     assert all(bool(torch.isfinite(value)) for value in terms.values())
+
+
+def test_either_file_of_the_text_tower_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEROFLAW_HOME", str(tmp_path))
+    weights.home().mkdir(parents=True)
+    tower = small_tower()
+    torch.save(tower.state_dict(), weights.home() / weights.known("clip-bigg-torch").filename)
+    save_encoder(small_btp(), tmp_path / "ulip2.pt")
+    method = published_btp(replace(SMALL, prompt_length=0), tmp_path / "ulip2.pt")
+    loaded = weights.load("clip-bigg-torch")
+    assert isinstance(loaded, TextTower)
+    texts = loaded.encode(prompt_tokens(SMALL.prompts))
+    torch.testing.assert_close(method.text_embeddings(), functional.normalize(texts, dim=-1))
 
 
 def test_without_the_published_files_it_says_how_to_get_them(

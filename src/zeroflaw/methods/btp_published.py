@@ -7,11 +7,12 @@ from pathlib import Path
 from zeroflaw.encoders.entries import load_entries, named_tensors, read_checkpoint
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.text import load_text_tower
-from zeroflaw.encoders.weights import path_of
+from zeroflaw.encoders.weights import listing, path_of
 from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.types import ZeroflawError
 
-POINT_ENCODER, TEXT_TOWER = "ulip2-pointbert", "clip-bigg"
+POINT_ENCODER = "ulip2-pointbert"
+TEXT_TOWERS = ("clip-bigg", "clip-bigg-torch")  # the same weights in two files
 HEADS = ("patch_geo_encoder", "patch_feature_embedder")
 PROMPTS = ("ctx", "token_prefix_pos", "token_suffix_pos", "token_prefix_neg", "token_suffix_neg")
 BESIDE = {"prompt_learner", "epoch", "loss"}
@@ -30,7 +31,11 @@ def published_btp(
     method = BTP(config)
     encoder = load_pointbert(point_encoder or path_of(POINT_ENCODER), method.encoder.config)
     method.encoder.load_state_dict(encoder.state_dict())
-    method.learn_prompts(load_text_tower(text_tower or path_of(TEXT_TOWER)))
+    if text_tower is None:
+        here = {entry.name: path for entry, path in listing() if path is not None}
+        name = next((name for name in TEXT_TOWERS if name in here), TEXT_TOWERS[0])
+        text_tower = path_of(name)
+    method.learn_prompts(load_text_tower(text_tower))
     return method
 
 
