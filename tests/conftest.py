@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import ArrayLike, NDArray
 
 from zeroflaw.types import Scan
@@ -54,3 +57,12 @@ def dented_plate() -> Scan:
     points[np.arange(4000), axis] = size[axis] * rng.integers(0, 2, size=4000)
     moved, inside = dent(points, (30.0, 25.0, 10.0), 9, (0.0, 0.0, -3.0))
     return Scan(moved, labels=inside)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Small networks wait for each other's threads on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zeroflaw.encoders import entries as entries_module
 from zeroflaw.encoders.pointbert import (
     Block,
     PatchEncoder,
@@ -270,6 +275,28 @@ def test_a_clip_checkpoint_gives_its_text_tower(tmp_path: Path, front: str, suff
     assert loaded.config == TEXT
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
     torch.testing.assert_close(loaded.encode(tokens), tower.encode(tokens))
+
+
+def test_of_a_safetensors_file_the_text_tower_alone_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tower = small_tower().state_dict()
+    save_file({**tower, "visual.transformer.weight": torch.zeros(4)}, tmp_path / "clip.safetensors")
+    read: list[str] = []
+
+    @contextmanager
+    def watched(*given: Any, **options: Any) -> Iterator[SimpleNamespace]:
+        with safe_open(*given, **options) as file:  # type: ignore[no-untyped-call]
+
+            def get(name: str) -> Any:
+                read.append(name)
+                return file.get_tensor(name)
+
+            yield SimpleNamespace(keys=file.keys, get_tensor=get)
+
+    monkeypatch.setattr(entries_module, "safe_open", watched)
+    load_text_tower(tmp_path / "clip.safetensors")
+    assert sorted(read) == sorted(tower)
 
 
 def test_a_checkpoint_without_a_whole_text_tower_is_refused(tmp_path: Path) -> None:

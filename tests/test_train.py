@@ -26,21 +26,14 @@ from zeroflaw.train import History, TrainSettings, train
 from zeroflaw.types import ZeroflawError
 from zeroflaw.validate import HeldOut
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SETTINGS = TrainSettings(epochs=4, batch=2)
 
 
 @pytest.fixture(autouse=True)
 def tiny_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS, "tiny", Tiny)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks wait for each other's threads on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def run(out: Path, method: Tiny | None = None, **options: object) -> History:

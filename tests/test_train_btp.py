@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ from zeroflaw.encoders.text import TextTower
 from zeroflaw.methods.btp import BTP
 from zeroflaw.resume import Position
 from zeroflaw.types import ZeroflawError
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = {
     "points": 128,
@@ -30,15 +31,6 @@ SMALL = {
     "hidden": 16,
     "gfcm": [8, 8, 8],
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small networks wait for each other's threads on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

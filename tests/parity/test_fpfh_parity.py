@@ -17,6 +17,7 @@ from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.descriptors import normals, principal_normals
 from zeroflaw.geometry.fpfh import fpfh
+from zeroflaw.geometry.normalize import normalize
 from zeroflaw.methods import patch_fpfh
 
 Load = Callable[[str], dict[str, NDArray[Any]]]
@@ -58,6 +59,8 @@ def test_btp_s_descriptors_on_sampled_points_equal_open3d(
 
     monkeypatch.setattr(patch_fpfh, "principal_normals", turned)
     points, every = stored["points"].astype(np.float64), np.arange(len(stored["points"]))
+    if not np.allclose(normalize(points)[0], points, atol=1e-6):
+        pytest.skip("the cloud of this folder does not fill the unit sphere")
     ours = patch_fpfh.patch_fpfh(points, every, every[:, None], "sampled")
     assert relative(ours, stored["fpfh_paper"]) < 1e-3
 
