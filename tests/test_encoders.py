@@ -286,7 +286,7 @@ def test_of_a_safetensors_file_the_text_tower_alone_is_read(
 
     @contextmanager
     def watched(*given: Any, **options: Any) -> Iterator[SimpleNamespace]:
-        with safe_open(*given, **options) as file:  # type: ignore[no-untyped-call]
+        with safe_open(*given, **options) as file:
 
             def get(name: str) -> Any:
                 read.append(name)
