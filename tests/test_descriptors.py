@@ -254,8 +254,9 @@ def test_edges_and_borders_stand_out() -> None:
         np.linspace((0, 0, 0), (1, 2, 3), 300),
         np.repeat(sphere_points(20), 5, axis=0),
         sphere_points(4),
+        np.stack(np.meshgrid(*[np.arange(20.0)] * 3), axis=-1).reshape(-1, 3),
     ],
-    ids=["one place", "a line", "repeated points", "four points"],
+    ids=["one place", "a line", "repeated points", "four points", "a lattice"],
 )
 def test_degenerate_scans_give_finite_descriptors(points: Points) -> None:
     unit, features = local_descriptors(points)

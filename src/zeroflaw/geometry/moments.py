@@ -213,7 +213,8 @@ def _own_features(points: Float64, own: Float64, around: _Neighborhood, sums: Fl
     linear = np.maximum(largest, _TINY)
     offset = points - around.mean
     height = np.einsum("in,in->n", offset, around.normal)
-    tangential = np.sqrt(np.einsum("in,in->n", offset - height * around.normal, offset))
+    beside = np.einsum("in,in->n", offset - height * around.normal, offset)
+    tangential = np.sqrt(np.maximum(beside, 0.0))  # rounding takes it below 0 on lattices
     moment = sums / around.weight
     x, y, z = own
     xx, xy, xz, yy, yz, zz = moment[3:9]
