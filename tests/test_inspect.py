@@ -115,6 +115,13 @@ def test_names_are_short_where_they_can_be() -> None:
     assert names == ["a_part_ply", "b_part_ply", "part_pcd", "x"]
 
 
+def test_names_stay_within_what_file_systems_hold() -> None:
+    paths = [Path("ü" * 120 + end) for end in (".ply", "1.ply", "2.ply")]
+    names = output_names(paths, None).values()
+    assert len(set(names)) == 3
+    assert all(len(f".{name}_heatmap.png.12345678".encode()) <= 255 for name in names)
+
+
 def test_results_never_overwrite_a_scan(tmp_path: Path) -> None:
     scans = [tmp_path / "part.xyz", tmp_path / "part_scores.ply"]
     names = output_names(scans, tmp_path)
@@ -149,6 +156,19 @@ def test_the_same_scan_gets_the_same_files_byte_for_byte(
         main(["inspect", str(folder / "good.xyz"), "--out", str(out), *detector])
     for name in ("good_scores.ply", "good_heatmap.png"):
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes()
+
+
+def test_a_name_that_is_no_single_line_of_text_is_no_obstacle(
+    detector: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan = write_scan(tmp_path / "two\nlines \x1b[31m.xyz", bulge=5)
+    assert main(["inspect", str(scan), "--out", str(tmp_path / "out"), *detector]) == 0
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    scan.write_text("1 2 three\n")
+    assert main(["inspect", str(scan), *detector]) == 2
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
+    assert len(said.err.splitlines()) == 1
 
 
 def test_without_pictures_there_is_no_picture(

@@ -13,6 +13,7 @@ from zeroflaw.datasets.folder import LABEL_FOLDERS, NOT_SCANS
 from zeroflaw.io import READERS
 
 OWN_ENDING = "_scores.ply"  # of the coloured scans that an inspection writes
+LONGEST = 220  # bytes of a result's name, to leave room for a number, an ending and a dot file
 RESULT_ENDINGS = (OWN_ENDING, "_heatmap.png", ".json")
 
 
@@ -113,7 +114,14 @@ def _candidates(path: Path) -> list[str]:
     longer = [
         "_".join((*parents[-count:], full)).replace(os.sep, "") for count in range(1, len(parents))
     ]
-    return [path.stem, full, *longer]
+    return [_cut(name) for name in (path.stem, full, *longer)]
+
+
+def _cut(name: str) -> str:
+    """The name, its end left out where an ending would make it too long for a file system."""
+    while len(os.fsencode(name)) > LONGEST:
+        name = name[:-1]
+    return name
 
 
 def _overwrites(name: str, out: Path | None, taken: set[str]) -> bool:

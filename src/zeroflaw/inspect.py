@@ -69,7 +69,7 @@ def run(request: Request) -> int:
     else:
         print_tables(request, outcome, time.perf_counter() - started)
     for failure in outcome.failures:
-        print(f"zeroflaw: {failure.message}", file=sys.stderr)
+        print(f"zeroflaw: {printable(failure.message)}", file=sys.stderr)
     return outcome.exit_code(request.fail_on_defect)
 
 

@@ -112,11 +112,12 @@ def _write_number(panel: Image.Image, number: int, box: tuple[int, int, int, int
 def _write_header(picture: Image.Image, inspection: Inspection) -> None:
     pen = ImageDraw.Draw(picture)
     verdict = "defective" if inspection.defective else "good"
-    right = f"{verdict}  {inspection.score:.2f}"
+    right = f"{verdict}  {inspection.score:.3f}"
     font = _font(22)
     edge = picture.width - MARGIN - pen.textlength(right, font=font)
     pen.text((edge, 12), right, fill=ALARM if inspection.defective else INK, font=font)
-    name = _shortened(pen, inspection.scan.name, edge - 2 * MARGIN)
+    plain = "".join(one if one.isprintable() else "�" for one in inspection.scan.name)
+    name = _shortened(pen, plain, edge - 2 * MARGIN)
     pen.text((MARGIN, 12), name, fill=INK, font=font)
     regions = inspection.regions
     parts = [plural(len(inspection.scan), "point"), plural(len(regions), "region")]
