@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import struct
 import tracemalloc
+import zipfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -54,13 +57,35 @@ def test_a_wrong_suffix_is_told_from_the_content(
     assert said in error_of(tmp_path / f"part{suffix}", SAMPLES[sample].build(POINTS))
 
 
-@pytest.mark.parametrize(
-    "start", [b"\x89PNG\r\n", b"\xff\xd8\xff\xe0", b"%PDF-1.7", b"\x1f\x8b\x08"]
-)
+@pytest.mark.parametrize("start", [b"\x89PNG\r\n", b"\xff\xd8\xff\xe0", b"%PDF-1.7"])
 def test_other_formats_are_told_by_name(tmp_path: Path, start: bytes) -> None:
     message = error_of(tmp_path / "part.ply", start + bytes(500))
     assert "its content is" in message
     assert "export it as one of" in message
+
+
+@pytest.mark.parametrize("name", ["part.ply", "part.ply.gz", "part.zip", "part.docx"])
+@pytest.mark.parametrize("start", [b"\x1f\x8b\x08", b"PK\x03\x04word/document.xml"])
+def test_packed_files_are_to_be_unpacked(tmp_path: Path, name: str, start: bytes) -> None:
+    assert "unpack it; readable are .asc" in error_of(tmp_path / name, start + bytes(500))
+
+
+def test_an_archive_that_unfolds_to_far_more_than_itself_is_refused(tmp_path: Path) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("points.npy", bytes(288_000_000))
+    assert "unfolds to 288" in error_of(tmp_path / "part.npz", packed.getvalue())
+
+
+def test_compressed_points_cannot_be_far_more_than_the_file(tmp_path: Path) -> None:
+    header = SAMPLES["pcd binary"].build(POINTS).partition(b"DATA")[0].decode()
+    header = re.sub(r"(WIDTH|POINTS) \d+", r"\1 1000000000000", header)
+    content = header.encode() + b"DATA binary_compressed\n" + bytes(100)
+    assert "the header promises 1000000000000 points" in error_of(tmp_path / "part.pcd", content)
+
+
+def test_faces_without_vertices_are_said_so(tmp_path: Path) -> None:
+    assert "no vertices" in error_of(tmp_path / "part.obj", b"f 1 2 3\n")
 
 
 @pytest.mark.parametrize("suffix", sorted(READERS))

@@ -22,6 +22,8 @@ from zeroflaw.types import Scan, ScanError
 
 POINT_NAMES = ("points", "xyz", "pos", "arr_0")
 MOST_DIMENSIONS = 3
+USUAL_RATIO = 100  # more than points that differ ever reach
+LEAST_BOMB = 1 << 28  # bytes that are no danger, however small the archive
 HIGHEST_RATIO = 1032  # that deflate can reach
 
 
@@ -112,6 +114,9 @@ def read_archive(file: BinaryIO, path: Path) -> dict[str, NDArray[Any]]:
     arrays = {}
     try:
         with zipfile.ZipFile(file) as archive:
+            promised = sum(member.file_size for member in archive.infolist())
+            if promised > max(LEAST_BOMB, USUAL_RATIO * path.stat().st_size):
+                raise zipfile.BadZipFile(f"it unfolds to {promised} bytes")
             for member in archive.infolist():
                 name, dot, ending = member.filename.rpartition(".")
                 if ending != "npy" or not dot:

@@ -40,6 +40,8 @@ def check_content(path: Path, start: bytes, known: Iterable[str]) -> None:
     name, fitting = signature(start)
     if suffix in fitting:
         return
+    if name == "gzip archive" or (name == "ZIP archive" and b".npy" not in start):
+        raise ScanError(path, f"is a {name}", f"unpack it; readable are {', '.join(known)}")
     if name and (suffix in known or fitting):
         is_one = f"its content is {name}" + (f", not {suffix}" if suffix else "")
         if fitting:

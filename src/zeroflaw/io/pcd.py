@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from zeroflaw.io.columns import ScanColumns
 from zeroflaw.io.lines import Lines
-from zeroflaw.io.lzf import LZFError, decompress
+from zeroflaw.io.lzf import BEST_RATIO, LZFError, decompress
 from zeroflaw.io.rows import (
     MOST_ROW_BYTES,
     Fields,
@@ -101,7 +101,7 @@ def check_sizes(header: Header, lines: Lines) -> None:
     least = {
         "ascii": 2 * values * header.count - 1,
         "binary": width * header.count,
-        "binary_compressed": 8,
+        "binary_compressed": 8 + int(width * header.count // BEST_RATIO),
     }[header.encoding]
     check_promise(lines.bytes_left(), least, f"{header.count} points", lines.path)
 

@@ -69,6 +69,8 @@ def check_mesh(vertices: Float64, faces: NDArray[np.integer], path: Path) -> Non
     if not len(faces):
         raise ScanError(path, "the mesh has no faces", "check what was exported")
     low, high = int(faces.min()), int(faces.max())
+    if not len(vertices):
+        raise ScanError(path, "its faces have no vertices", "check what was exported")
     if low < 0 or high >= len(vertices):
         raise ScanError(
             path,
