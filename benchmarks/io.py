@@ -220,8 +220,8 @@ def print_table(folder: Path, count: int, repeats: int) -> None:
     print(
         f"Milliseconds of {repeats} runs ({8 * repeats} where ours is below 20 ms): median"
         " processor time / least processor time / median wall time; in brackets the ratio of the"
-        " medians of processor time to ours. – : cannot read it. On a loaded machine the wall's clock counts"
-        " other work too, and the least processor time can be too small.\n"
+        " medians of processor time to ours. – : cannot read it. On a loaded machine the"
+        " wall's clock counts other work too, and the least processor time can be too small.\n"
     )
     rivals = [name for name in readers if name != "zeroflaw"]
     heads = ["format", "MB", "bytes alone", "zeroflaw", *rivals, "zeroflaw's peak memory"]
