@@ -119,7 +119,7 @@ def run(
     corpus: Path | None,
     out: Path,
     *,
-    epochs: int = 12,
+    epochs: int = 10,
     scans: int = 896,
     batch: int = 8,
     learning_rate: float = 1e-3,
@@ -136,9 +136,9 @@ def run(
 ) -> History:
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
-    Without a corpus, parametric solids alone are used.
-    epochs × scans fresh scans are seen, each once. Afterwards the best checkpoint gets its
-    thresholds and is written to `out/compact`, weights in 16 bits, with `card` in its card.
+    Without a corpus, parametric solids alone are used. epochs × scans fresh scans are seen, each
+    once. Afterwards the best checkpoint gets its thresholds and is written to `out/compact`,
+    weights in 16 bits, with `card` in its card.
     """
     config = config or CompactConfig()
     generated = generated or Settings()
