@@ -166,3 +166,14 @@ def test_the_public_names_are_there_and_import_is_light() -> None:
     code = "import sys, zeroflaw; print([m for m in ('torch', 'numpy') if m in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == "[]"
+
+
+def test_the_shipped_detector_finds_the_dent_of_the_bundled_scan_and_passes_its_twin() -> None:
+    examples = Path(__file__).parent.parent / "examples"
+    shipped = Detector.load("compact", device="cpu")
+    dented, good = (shipped.inspect(examples / f"flange_{n}.ply") for n in ("dent", "good"))
+    assert dented.defective
+    assert not good.defective
+    assert dented.scan.labels is not None
+    assert dented.scan.labels[dented.regions[0].index].mean() > 0.3
+    assert dented.point_scores[dented.scan.labels].mean() > 5 * dented.point_scores.mean()

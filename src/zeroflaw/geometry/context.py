@@ -13,8 +13,9 @@ SIMILARITY_RANKS = (6, 12, 24)
 def robust_range(features: Float32) -> tuple[Float32, Float32]:
     """Return the median and the robust deviation of each feature over the scan.
 
-    features: (N, F). Returns two (F,) arrays; the deviation is 1.4826 times the median absolute
-    deviation, the normal distribution's, and at least a thousandth of the mean absolute value.
+    features: (N, F). Returns two (F,) arrays. The deviation is 1.4826 times the median absolute
+    deviation, the normal distribution's, and at least a quarter of the mean absolute deviation
+    plus a thousandth of the mean absolute value, so that nothing is divided by nearly zero.
     """
     median = np.median(features, axis=0).astype(np.float32)
     distance = np.abs(features - median)
