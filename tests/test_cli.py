@@ -136,7 +136,7 @@ def test_ctrl_c_is_130_without_a_traceback(
     def stop(_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_inspect", stop)
+    monkeypatch.setattr(cli.inspect, "run", stop)
     assert main(["inspect", "x"]) == 130
     assert capsys.readouterr().err == "zeroflaw: interrupted\n"
 
@@ -145,7 +145,7 @@ def test_a_reader_that_leaves_early_is_no_error_of_ours(tmp_path: Path) -> None:
     code = (
         "import sys\nfrom zeroflaw import cli\n"
         "def chatter(_):\n    for _ in range(100000): print('x' * 80)\n    return 0\n"
-        "cli._weights_list = chatter\nsys.exit(cli.main(['weights', 'list']))"
+        "cli.weights.list_weights = chatter\nsys.exit(cli.main(['weights', 'list']))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -188,6 +188,6 @@ def test_zeroflaw_errors_of_any_verb_end_in_one_line(
     def fail(_: object) -> int:
         raise ZeroflawError("weights: the moon is full; wait")
 
-    monkeypatch.setattr(cli, "_weights_list", fail)
+    monkeypatch.setattr(cli.weights, "list_weights", fail)
     assert main(["weights"]) == 2
     assert capsys.readouterr().err == "zeroflaw: weights: the moon is full; wait\n"

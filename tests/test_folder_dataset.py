@@ -37,7 +37,7 @@ def write_labels(path: Path, seed: int = 0, columns: int = 1, separator: str = "
 
 def complaint(root: Path) -> str:
     with pytest.raises(ZeroflawError) as caught:
-        list(Folder(root))  # type: ignore[call-overload]
+        list(Folder(root).select())
     message = str(caught.value)
     assert "\n" not in message
     assert str(root) in message
@@ -45,7 +45,7 @@ def complaint(root: Path) -> str:
 
 
 def only(root: Path) -> Bool:
-    folder = Folder(root)
+    folder = Folder(root).select()
     assert len(folder) == 1
     labels = folder[0].labels
     assert labels is not None
@@ -100,7 +100,7 @@ def test_the_hash_follows_the_content_and_not_the_folder(tmp_path: Path) -> None
     write_npz(tmp_path / "three" / "part.npz", seed=1, labelled=False)
     write_labels(tmp_path / "four" / "part.txt", seed=1)
     one, two, three, four = (
-        Folder(tmp_path / name).content_hash() for name in ("one", "two", "three", "four")
+        Folder(tmp_path / name).select().content_hash() for name in ("one", "two", "three", "four")
     )
     assert one == two
     assert len({one, three, four}) == 3

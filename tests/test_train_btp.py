@@ -59,7 +59,7 @@ def config(tmp_path: Path) -> Path:
 
 def run(data: Path, out: Path, config: Path, **options: object) -> int:
     given: dict[str, object] = {"epochs": 2, "stand_in": True, "progress": False, **options}
-    return train.run("btp", data, out, config=config, device="cpu", **given)  # type: ignore[arg-type]
+    return train.run("btp", [str(data)], out, config=config, device="cpu", **given)  # type: ignore[arg-type]
 
 
 def test_a_folder_becomes_a_detector_that_inspects_without_a_text_tower(
@@ -87,7 +87,7 @@ def test_a_folder_becomes_a_detector_that_inspects_without_a_text_tower(
     torch.testing.assert_close(method.get_buffer("text").norm(dim=1), torch.ones(2))
     from zeroflaw.datasets.folder import Folder
 
-    scan = Folder(data)[0]
+    scan = Folder(data).select()[0]
     with torch.inference_mode():
         prepared = method.prepare(scan)
         scores = method.score(method(prepared), scan, prepared)
@@ -178,7 +178,7 @@ def test_what_cannot_be_trained_is_said_before_any_work(
     with pytest.raises(ZeroflawError, match="no such folder"):
         run(data, tmp_path / "out", config, validation=data / "none")
     with pytest.raises(ZeroflawError, match="'other' cannot be trained on a folder"):
-        train.run("other", data, tmp_path / "out")
+        train.run("other", [str(data)], tmp_path / "out")
     config.write_text('{"colour": 1}')
     with pytest.raises(ZeroflawError, match=r"small\.json: unknown setting 'colour'"):
         run(data, tmp_path / "out", config)

@@ -1,4 +1,4 @@
-"""Training of any method on any items, and of BTP on a folder of labelled scans."""
+"""Training of any method on any items or on the labelled scans of a data set."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, Source
 from zeroflaw.cache import CachedItems, FeatureCache
 from zeroflaw.calibrate import thresholds
+from zeroflaw.datasets import checked_split, open_dataset
+from zeroflaw.datasets.base import Selection, Split
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import choose_device
 from zeroflaw.epochs import History, Training, TrainSettings, Validation
@@ -69,11 +71,70 @@ def train(
             return training.run()
 
 
+def fit(
+    method: Method,
+    scans: Selection,
+    settings: TrainSettings,
+    out: Path,
+    held_out: Selection | None = None,
+    *,
+    cache: Path | None = None,
+    workers: int = 1,
+    device: torch.device | str = "cpu",
+    card: Mapping[str, Any] | None = None,
+    resume: bool = True,
+    progress: bool = True,
+) -> History:
+    """Train `method` on labelled scans from cached features, then set the checkpoint's thresholds.
+
+    held_out: scans by which the best epoch and the thresholds are chosen; without them the last
+    epoch and the training scans. cache: folder for what `prepare` gives, by default `out/cache`;
+    workers: processes that fill it. Else as `train`, which it calls.
+    """
+    content = " ".join(one.content_hash()[:16] for one in (scans, held_out) if one is not None)
+    method.to(device)
+    features = FeatureCache(method, cache or out / "cache")
+    items = CachedItems(scans, features)
+    validate = (
+        None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
+    )
+    about = {"trained_on": describe(scans), "licence": scans.dataset.licence, **(card or {})}
+    history = train(
+        method,
+        items,
+        settings,
+        out,
+        validate,
+        progress,
+        device=device,
+        card=about,
+        data=content,
+        resume=resume,
+    )
+    best, found = checkpoint.load(history.best)
+    best.to(device)
+    chosen = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
+    checkpoint.save(history.best, best, {**found, **chosen})
+    return history
+
+
+def describe(scans: Selection) -> str:
+    """Say which scans these are, for a card."""
+    data = scans.dataset
+    categories = sorted({entry.category for entry in scans.entries})
+    root = data.root.resolve().name
+    if data.name == Folder.name:
+        return f"{len(scans)} labelled scans of {root}"
+    return f"{len(scans)} scans of {data.title}: {', '.join(categories)}"
+
+
 def run(
     method_name: str,
-    data: Path,
+    data: Sequence[str],
     out: Path,
     *,
+    categories: Sequence[str] | None = None,
+    split: str | None = None,
     validation: Path | None = None,
     epochs: int | None = None,
     batch: int | None = None,
@@ -86,53 +147,44 @@ def run(
     text_tower: Path | None = None,
     stand_in: bool = False,
     cache: Path | None = None,
+    workers: int | None = None,
     restart: bool = False,
     progress: bool = True,
 ) -> int:
-    """Train on a folder of labelled scans (see datasets/folder.py) and return the exit code.
+    """Train on labelled scans and return the exit code.
 
-    out: receives what `train` writes, and `cache/` unless `cache` names another folder. validation:
-    a folder of labelled scans by which the best epoch and the thresholds are chosen; without it the
-    last epoch and the training scans. None stands for the default of TrainSettings. config to
+    data: a folder (see datasets/folder.py), or name and root of a data set. categories, split: of
+    them; of a named data set the test split by default, which alone has labelled defects. out:
+    receives what `train` writes, and `cache/` unless `cache` names another folder. validation: a
+    folder of labelled scans, see `fit`. None stands for the default of TrainSettings. config to
     stand_in: see `start`. restart: ignore what an earlier call left. Prints the checkpoint's path;
     0 when done, 130 when interrupted. Raises ZeroflawError for all that a person can put right.
     """
     given = {"epochs": epochs, "batch": batch, "seed": seed, "patience": patience, "watch": watch}
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
-    scans = Folder(data)
-    held_out = None if validation is None else Folder(validation)
-    folders = [folder for folder in (scans, held_out) if folder is not None]
-    content = " ".join(folder.content_hash()[:16] for folder in folders)
+    dataset = open_dataset(data)
+    default: Split | None = None if dataset.name == Folder.name else "test"
+    scans = dataset.select(categories, checked_split(split) if split else default)
+    held_out = None if validation is None else Folder(validation).select()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         method = start(method_name, config, encoder, text_tower, stand_in)
-    chosen = choose_device(device)
-    method.to(chosen)
-    features = FeatureCache(method, cache or out / "cache")
-    card = {
-        "trained_on": f"{len(scans)} labelled scans of {data.resolve().name}",
-        "licence": scans.licence,
-        "stand_in": stand_in,
-    }
     try:
-        history = train(
+        history = fit(
             method,
-            CachedItems(scans, features),
+            scans,
             settings,
             out,
-            None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch),
-            progress,
-            device=chosen,
-            card=card,
-            data=content,
+            held_out,
+            cache=cache,
+            workers=workers or 1,
+            device=choose_device(device),
+            card={"stand_in": stand_in},
             resume=not restart,
+            progress=progress,
         )
     except KeyboardInterrupt:
         print(f"interrupted; the same command goes on from {out / 'state.pt'}", file=sys.stderr)
         return 130
-    best, card = checkpoint.load(history.best)
-    best.to(chosen)
-    found = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
-    weights, _ = checkpoint.save(history.best, best, {**card, **found})
-    print(weights)
+    print(checkpoint.paths(history.best)[0])
     return 0

@@ -5,11 +5,14 @@ Licence: the user's. Tree: scans of any readable format, at any depth. Labels, o
   - in `<stem>.txt` beside the scan, in `gt/` or `GT/` beside it, or in one beside its folder: rows
     `label` or `x y z label`, separated by spaces or commas, in the scan's order, 0 or 1; or
   - all 0 for scans below a folder called `good`.
+
+Where every scan lies below a folder of the root and one of these holds a folder `good`, each of
+them is a category; else all is one, called like the root. Scans below a folder `train` or
+`validation` are of that split, all others of the test.
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +20,10 @@ from pathlib import Path
 import numpy as np
 
 from zeroflaw import io
-from zeroflaw.datasets.base import Dataset
+from zeroflaw.datasets.base import GOOD, Dataset, Entry, Listing, Split
 from zeroflaw.types import Bool, Float64, Scan, ScanError, ZeroflawError
 
 LABEL_FOLDERS = ("gt", "GT")
-GOOD = "good"
 NOT_SCANS = ("readme", "license", "licence", "notice", "changelog", "requirements")
 TOLERANCE = 1e-4  # of the scan's diagonal, between a point and its row in a label file
 REMEDY = (
@@ -42,6 +44,8 @@ class LabelledFile:
 class Folder(Dataset):
     """See the module's first lines for what the folder may hold."""
 
+    name = "folder"
+    title = "a folder of labelled scans"
     licence = "the user's own data"
 
     @cached_property
@@ -49,22 +53,39 @@ class Folder(Dataset):
         """All scans below the folder, sorted, each with its labels. Raises ZeroflawError."""
         return find_labelled(self.root)
 
-    def __len__(self) -> int:
-        return len(self.files)
+    @cached_property
+    def _in_folders(self) -> bool:
+        """Whether the folders of the root are its categories."""
+        folders = [file.scan.relative_to(self.root).parts[:-1] for file in self.files]
+        alone = all(parts and parts[0] != GOOD for parts in folders)
+        return alone and any(parts[1:2] == (GOOD,) for parts in folders)
 
-    def __getitem__(self, index: int) -> Scan:
+    def categories(self) -> tuple[str, ...]:
+        """Return the categories, sorted. Raises ZeroflawError if there is no scan."""
+        return tuple(sorted({self._entry(file).category for file in self.files}))
+
+    def list_category(self, category: str) -> Listing:
+        """Return the category's scans."""
+        entries = map(self._entry, self.files)
+        return Listing(tuple(entry for entry in entries if entry.category == category))
+
+    def _entry(self, file: LabelledFile) -> Entry:
+        place = file.scan.relative_to(self.root)
+        name = place.as_posix().replace(".", "_")  # scans may differ by their suffix alone
+        category = place.parts[0] if self._in_folders else self.root.resolve().name
+        files = tuple(path for path in (file.scan, file.labels) if path is not None)
+        return Entry(name, category, _split(place), GOOD if file.good else "", files)
+
+    def read(self, entry: Entry) -> Scan:
         """Read a labelled scan. Raises ScanError."""
-        return read_labelled(self.files[index])
+        scan, *labels = entry.files
+        return read_labelled(LabelledFile(scan, next(iter(labels), None), entry.kind == GOOD))
 
-    def content_hash(self) -> str:
-        """Return a hash of the names and contents of all scans and label files."""
-        digest = hashlib.sha256()
-        for file in self.files:
-            for path in (file.scan, file.labels):
-                if path is not None:
-                    digest.update(f"{path.relative_to(self.root).as_posix()}\n".encode())
-                    digest.update(_hash_file(path))
-        return digest.hexdigest()
+
+def _split(place: Path) -> Split:
+    if "train" in place.parts[:-1]:
+        return "train"
+    return "validation" if "validation" in place.parts[:-1] else "test"
 
 
 def find_labelled(root: Path) -> tuple[LabelledFile, ...]:
@@ -214,11 +235,3 @@ def _number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _hash_file(path: Path) -> bytes:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.digest()

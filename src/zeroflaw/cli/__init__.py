@@ -1,0 +1,51 @@
+"""The command `zeroflaw`: arguments in, a verb called, an exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from zeroflaw.cli import inspect, synthesize, train, weights
+from zeroflaw.cli.arguments import Wide
+from zeroflaw.types import ZeroflawError
+from zeroflaw.version import __version__
+
+UNUSABLE, INTERRUPTED = 2, 130
+COMMANDS = (inspect, train, synthesize, weights)  # in the order of the help
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code; `arguments` default to those of the process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
+    given = parser().parse_args(arguments)
+    try:
+        code: int = given.run(given)
+        sys.stdout.flush()
+        return code
+    except ZeroflawError as error:
+        print(f"zeroflaw: {error}", file=sys.stderr)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        print("zeroflaw: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # who read our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return UNUSABLE
+
+
+def parser() -> argparse.ArgumentParser:
+    """All sub-commands and their options."""
+    top = argparse.ArgumentParser(
+        prog="zeroflaw",
+        description="Find and localise defects in 3D scans of parts never seen before.",
+        formatter_class=Wide,
+    )
+    top.add_argument("--version", action="version", version=f"zeroflaw {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return top
