@@ -98,7 +98,13 @@ def fit(
     validate = (
         None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
     )
-    about = {"trained_on": describe(scans), "licence": scans.dataset.licence, **(card or {})}
+    categories = sorted({entry.category for entry in scans.entries})
+    about = {
+        "trained_on": describe(scans),
+        "seen": {"data": scans.dataset.name, "categories": categories},
+        "licence": scans.dataset.licence,
+        **(card or {}),
+    }
     history = train(
         method,
         items,
