@@ -7,60 +7,18 @@ good part's than `site.visible`. Where surface is missing, the rim of the gap is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from zeroflaw.synthesis.patch import (
-    Footprint,
-    Map,
-    Site,
-    Waves,
-    axes_about,
-    deform,
-    deviation,
-    near,
-    profile,
-)
-from zeroflaw.types import Bool, Float32, Int64
-
-
-@dataclass(frozen=True, eq=False)
-class Change:
-    """What a defect does to the surface.
-
-    index: (L,) which of the site's points; points, normals: (L, 3) after it; area: (L,) stretch,
-    0 where the surface is gone; deviation: (L,) signed, from the good surface; defective: (L,).
-    added, added_normals: (A, 3) new surface, all defective; added_deviation: (A,).
-    """
-
-    index: Int64
-    points: Float32
-    normals: Float32
-    area: Float32
-    deviation: Float32
-    defective: Bool
-    added: Float32
-    added_normals: Float32
-    added_deviation: Float32
-
+from zeroflaw.synthesis.change import Change, displaced, nothing
+from zeroflaw.synthesis.features import missing, shifted
+from zeroflaw.synthesis.marks import excess, scratch
+from zeroflaw.synthesis.patch import Footprint, Site, Waves, axes_about, near, profile
+from zeroflaw.types import Float32, Int64
 
 Defect = Callable[[Site, np.random.Generator], Change]
 Height = Callable[[Float32], Float32]
-
-
-def _change(site: Site, index: Int64, move: Map, *, floor: float = 0.12) -> Change:
-    """A pure displacement; what moves less than `floor` of the peak is not labelled either."""
-    points, normals = site.points[index], site.normals[index]
-    moved, turned, area = deform(points, normals, move, 0.2 * site.spacing)
-    away = deviation(site, index, moved)
-    peak = float(np.abs(away).max(initial=0))
-    defective = np.abs(away) > max(site.visible, floor * peak)
-    return Change(index, moved, turned, area, away, defective, *_nothing())
-
-
-def _nothing() -> tuple[Float32, Float32, Float32]:
-    return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
 
 
 def _hill(site: Site, rng: np.random.Generator, sign: float) -> Change:
@@ -84,7 +42,7 @@ def _hill(site: Site, rng: np.random.Generator, sign: float) -> Change:
         return np.asarray(points + hill[:, None] * up, np.float32)
 
     reach = 1.4 * 1.25 * site.radius
-    return _change(site, site.ball(reach) if sheet else site.same_side(reach), move)
+    return displaced(site, site.ball(reach) if sheet else site.same_side(reach), move)
 
 
 def bulge(site: Site, rng: np.random.Generator) -> Change:
@@ -116,7 +74,7 @@ def rough(site: Site, rng: np.random.Generator) -> Change:
 
     level = envelope(site.points[index])
     defective = level > max(0.7 * site.visible, 0.2 * float(strength))
-    return replace(_change(site, index, move), defective=defective)
+    return replace(displaced(site, index, move), defective=defective)
 
 
 def crack(site: Site, rng: np.random.Generator) -> Change:
@@ -137,7 +95,7 @@ def crack(site: Site, rng: np.random.Generator) -> Change:
         depth = profile(np.asarray(reach, np.float32), 0.1) * taper * (np.abs(w) < site.radius)
         return np.asarray(points - (deepest * depth)[:, None] * normals, np.float32)
 
-    return _change(site, index, move)
+    return displaced(site, index, move)
 
 
 def hole(site: Site, rng: np.random.Generator) -> Change:
@@ -151,8 +109,7 @@ def hole(site: Site, rng: np.random.Generator) -> Change:
     inside = reach < 1
     up = print_.frame[2]
     moved = points + (lip * profile(np.clip(reach - 1, 0, None) * 4, 0.0))[:, None] * up
-    nothing = _nothing()
-    added, added_normals, fallen = nothing
+    added, added_normals, fallen = nothing()
     if walls or through:
         top = normals @ up > 0
         added, added_normals, fallen = print_.walls(points[top], depth, site.spacing, rng)
@@ -202,7 +159,7 @@ def _pressed(site: Site, direction: Float32, cut: Height, blend: float) -> Chang
         sunk = np.where(over > -3 * soft, sunk - np.float32(0.08) * soft, 0)
         return np.asarray(points - np.maximum(sunk, 0)[:, None] * direction, np.float32)
 
-    return _change(site, index, move, floor=0.05)
+    return displaced(site, index, move, floor=0.05)
 
 
 def _dish(site: Site, direction: Float32, depth: float, power: float) -> Height:
@@ -293,7 +250,7 @@ def bend(site: Site, rng: np.random.Generator) -> Change:
         bow *= profile(np.asarray(beside / wide, np.float32), 0.4)
         return np.asarray(points + (lift * bow)[:, None] * push, np.float32)
 
-    return _change(site, index, move)
+    return displaced(site, index, move)
 
 
 def _slimmest_end(site: Site, rng: np.random.Generator) -> tuple[Float32, Float32, float]:
@@ -331,9 +288,13 @@ DEFECTS: dict[str, Defect] = {
     "bend": bend,
     "rough": rough,
     "flat": flat,
+    "scratch": scratch,
+    "excess": excess,
+    "missing": missing,
+    "shifted": shifted,
 }
 
-PROTRUDING = frozenset({"break", "flat"})
+PROTRUDING = frozenset({"break", "flat", "missing"})
 """Kinds that need a place that stands out: an edge, a corner, a convex face."""
 
 FACING = frozenset({"bulge", "dent", "hole", "crack"})

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zeroflaw.synthesis.defects import DEFECTS, FACING, PROTRUDING, Change
+from zeroflaw.synthesis.change import Change
+from zeroflaw.synthesis.defects import DEFECTS, FACING, PROTRUDING
 from zeroflaw.synthesis.patch import Site
 from zeroflaw.synthesis.sensor import (
     PIXEL_SPACINGS,
