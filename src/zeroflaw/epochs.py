@@ -36,6 +36,8 @@ class TrainSettings:
     often at most the last checkpoint is, before the end.
     patience: epochs without a better watched figure before training stops; 0 for never. watch: a
     figure of the validation, the lowest "loss" being the best and the highest of any other.
+    together: scans of a batch that are computed at once, 0 for all; fewer need less memory and may
+    be faster, but a loss that compares scans sees those alone.
     """
 
     epochs: int = 100
@@ -48,6 +50,7 @@ class TrainSettings:
     watch: str = "loss"
     patience: int = 0
     state_minutes: float = 10.0
+    together: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,16 +175,17 @@ class Training:
 
     def _step(self, batch: list[Item]) -> None:
         position, settings = self.position, self.settings
-        prepared, target = stack(batch)
         total = settings.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizer, position.step, total)
         torch.manual_seed(settings.seed * 1_000_003 + position.step)  # whatever drew before
         self.whole = False
-        terms = self.method.losses(self.method(prepared.to(self.device)), target.to(self.device))
-        values = {name: float(term.detach()) for name, term in terms.items()}
-        self._check_finite(values)
         self.optimizer.zero_grad(set_to_none=True)
-        cast(Tensor, sum(terms.values())).backward()  # type: ignore[no-untyped-call]
+        values: Row = {}
+        size = settings.together or len(batch)
+        for start in range(0, len(batch), size):
+            part = batch[start : start + size]
+            for name, value in self._backward(part, len(part) / len(batch)).items():
+                values[name] = values.get(name, 0.0) + value
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
         norm = nn.utils.clip_grad_norm_(weights, settings.clip)
         self._check_finite({"gradient": float(norm)})
@@ -192,6 +196,15 @@ class Training:
             position.sums[name] = position.sums.get(name, 0.0) + value * len(batch)
         self.whole = True
         self.progress.step(position.epoch, position.step, values)
+
+    def _backward(self, part: list[Item], weight: float) -> Row:
+        """Add the gradients of a part of a batch; return its losses, weighted."""
+        prepared, target = stack(part)
+        terms = self.method.losses(self.method(prepared.to(self.device)), target.to(self.device))
+        values = {name: weight * float(term.detach()) for name, term in terms.items()}
+        self._check_finite(values)
+        (weight * cast(Tensor, sum(terms.values()))).backward()  # type: ignore[no-untyped-call]
+        return values
 
     def _check_finite(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():

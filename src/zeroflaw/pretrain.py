@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,7 +18,7 @@ from zeroflaw import checkpoint
 from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
 from zeroflaw.methods.base import Method, Prepared, Target
-from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
+from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
 from zeroflaw.start import read_settings
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
@@ -63,7 +64,9 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         for name in ("point", "patch"):
             tensors[name] = tensors[name].half()
         del tensors["patch_index"], tensors["mean"]
-        extra = {**target.tensors, "kind": kind}
+        diagonal = float(np.linalg.norm(np.ptp(made.scan.points, axis=0)))
+        away = torch.from_numpy(made.displacement)[prepared["index"][:, keep]] / (AWAY * diagonal)
+        extra = {**target.tensors, "kind": kind, "away": away.float()}
         return Prepared(tensors), Target(target.point[:, keep], target.object, extra)
 
 
@@ -115,10 +118,31 @@ def fit_scale(method: Compact, dataset: PreparedPairs) -> None:
     method.fit_scale(torch.cat(rows))
 
 
+def go_on_from(method: Compact, weights: Path) -> None:
+    """Take over what an earlier detector learned: its entries of equal shape, and its text.
+
+    The text tower is not among a detector's entries, so it is fitted to the stored embeddings.
+    """
+    found = safetensors.torch.load_file(weights)
+    own = method.state_dict()
+    same = {name: entry for name, entry in found.items() if name in own}
+    fitting = {n: e.to(own[n].dtype) for n, e in same.items() if e.shape == own[n].shape}
+    method.load_state_dict(fitting, strict=False)
+    text, tower = found["text"].float(), method.tower
+    assert tower is not None
+    optimizer = torch.optim.Adam(tower.parameters(), lr=1e-3)
+    for _ in range(400):
+        optimizer.zero_grad()
+        off = ((tower()[: len(text)] - text) ** 2).sum()
+        off.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
 def run(
     corpus: Path | None,
     out: Path,
     *,
+    earlier: Path | None = None,
     epochs: int = 10,
     scans: int = 896,
     batch: int = 8,
@@ -147,7 +171,10 @@ def run(
     training = PreparedPairs(seen, config)
     torch.manual_seed(seed)
     method = Compact(config)
-    fit_scale(method, training)
+    if earlier is None:
+        fit_scale(method, training)
+    else:
+        go_on_from(method, earlier)
     settings = TrainSettings(
         epochs=epochs,
         batch=batch,
@@ -156,6 +183,7 @@ def run(
         seed=seed,
         watch="mean_auroc",
         state_minutes=4,
+        together=2,
     )
     watched = FreshScans(PreparedPairs(unseen, config), held_out, workers).epoch(0, 0)
     history = train(

@@ -69,9 +69,28 @@ class Attention(nn.Module):
         batch, count, width = x.shape
         qkv = self.qkv(x).view(batch, count, 3, self.heads, width // self.heads)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        if bias is not None and bias.requires_grad:
+            mixed = _biased(query, key, value, bias)
+        else:
+            mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
         out: Tensor = self.proj(mixed.transpose(1, 2).reshape(batch, count, width))
         return out
+
+
+def _biased(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attention whose bias learns, where torch's own has no fast way back.
+
+    query, key, value: (B, H, T, D); bias: (B, H, T, T). Returns (B, H, T, D).
+    """
+    batch, heads, count, width = query.shape
+    flat = (batch * heads, count, width)
+    logits = torch.baddbmm(
+        bias.reshape(batch * heads, count, count),
+        query.reshape(flat),
+        key.reshape(flat).transpose(1, 2),
+        alpha=width**-0.5,
+    )
+    return torch.bmm(torch.softmax(logits, dim=-1), value.reshape(flat)).view(query.shape)
 
 
 class FeedForward(nn.Module):

@@ -30,6 +30,9 @@ from zeroflaw.types import Scan, ZeroflawError
 
 TOP_SHARES = (0.002, 0.01, 0.05, 0.2)
 KINDS = tuple(KIND_PROMPTS)
+AWAY = (
+    0.003  # of the part's diagonal: the unit in which distances from the good surface are learned
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Compact(Method):
         self.patch_head = two_layers(2 * width, 2 * width, embedding)
         self.global_head = two_layers(2 * width, width, embedding)
         self.point_head = two_layers(2 * DESCRIPTORS + embedding, embedding, embedding)
+        self.away_head = nn.Linear(embedding, 1)
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
         self.register_buffer("text", torch.zeros(len(PROMPTS), embedding))
@@ -120,7 +124,10 @@ class Compact(Method):
         evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
         object_logit = self.object_head(torch.cat(evidence, dim=-1))[:, 0]
         kinds = functional.normalize(point_embedding, dim=-1) @ text[2:].T / 0.1
-        return Evidence(object_logit, point_logit, {"patch": patch_logit, "kind": kinds})
+        away = self.away_head(point_embedding)[..., 0]
+        return Evidence(
+            object_logit, point_logit, {"patch": patch_logit, "kind": kinds, "away": away}
+        )
 
     def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
         """Scale descriptors, and append what they are relative to their scan.
@@ -162,6 +169,12 @@ class Compact(Method):
             terms["kind"] = 0.1 * kind_loss(
                 evidence.tensors["kind"], target.point, target.tensors["kind"]
             )
+        if "away" in target.tensors:
+            terms["away"] = 0.3 * away_loss(
+                evidence.tensors["away"], target.tensors["away"], target.point
+            )
+        if len(target.object) > 1:
+            terms["twins"] = 0.3 * twin_loss(evidence.object_logit, target.object)
         return terms
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
@@ -207,6 +220,24 @@ def top_means(logits: Tensor) -> Tensor:
     ordered = logits.sort(dim=1, descending=True).values
     means = [ordered[:, : max(1, round(share * ordered.shape[1]))] for share in TOP_SHARES]
     return torch.stack([part.mean(dim=1) for part in [*means, ordered]], dim=1)
+
+
+def away_loss(guess: Tensor, away: Tensor, point: Tensor) -> Tensor:
+    """How far the guessed distances from the good surface are off, marked points counting more.
+
+    guess, away, point: (B, N); away is signed, in the unit of AWAY, and compared on a scale that is
+    linear near 0 and logarithmic beyond 1.
+    """
+    off = functional.smooth_l1_loss(guess, torch.asinh(away), reduction="none", beta=0.5)
+    weight = 0.1 + point
+    return (off * weight).sum() / weight.sum()
+
+
+def twin_loss(logit: Tensor, defective: Tensor) -> Tensor:
+    """How often good scans of the batch score above defective ones, smoothly. Both: (B,)."""
+    gap = logit[:, None] - logit[None, :]
+    pairs = defective[:, None] * (1 - defective[None, :])
+    return (functional.softplus(-gap) * pairs).sum() / pairs.sum().clamp_min(1)
 
 
 def kind_loss(logits: Tensor, point: Tensor, kind: Tensor) -> Tensor:

@@ -17,6 +17,9 @@ KIND_PROMPTS: dict[str, tuple[str, ...]] = {
     "bend": ("a bent shape", "a part that is bent out of shape"),
     "rough": ("a rough patch on the surface", "a part with a worn rough surface"),
     "flat": ("a flattened patch on the surface", "a part with a flat worn spot"),
+    "scratch": ("a scratch on the surface", "a part with long shallow grooves"),
+    "excess": ("excess material on the surface", "a part with weld spatter or a fin"),
+    "shifted": ("a feature in the wrong place", "a part with a shifted feature"),
 }
 PROMPTS: dict[str, tuple[str, ...]] = {"normal": NORMAL, "defective": DEFECTIVE, **KIND_PROMPTS}
 LENGTH = 12

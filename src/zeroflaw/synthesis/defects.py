@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from zeroflaw.synthesis.change import Change, displaced, nothing
-from zeroflaw.synthesis.features import missing, shifted
+from zeroflaw.synthesis.features import shifted
 from zeroflaw.synthesis.marks import excess, scratch
 from zeroflaw.synthesis.patch import Footprint, Site, Waves, axes_about, near, profile
 from zeroflaw.types import Float32, Int64
@@ -290,12 +290,14 @@ DEFECTS: dict[str, Defect] = {
     "flat": flat,
     "scratch": scratch,
     "excess": excess,
-    "missing": missing,
     "shifted": shifted,
 }
 
-PROTRUDING = frozenset({"break", "flat", "missing"})
+PROTRUDING = frozenset({"break", "flat"})
 """Kinds that need a place that stands out: an edge, a corner, a convex face."""
 
 FACING = frozenset({"bulge", "dent", "hole", "crack"})
 """Kinds that like a place whose surroundings face the same way."""
+
+FEATURED = frozenset({"shifted"})
+"""Kinds that need a place where the surface turns: what is there can be moved."""

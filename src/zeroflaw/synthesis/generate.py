@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zeroflaw.synthesis.change import Change
-from zeroflaw.synthesis.defects import DEFECTS, FACING, PROTRUDING
+from zeroflaw.synthesis.defects import DEFECTS, FACING, FEATURED, PROTRUDING
 from zeroflaw.synthesis.patch import Site
 from zeroflaw.synthesis.sensor import (
     PIXEL_SPACINGS,
     Sensor,
     look,
+    measured,
     random_rotation,
     random_sensor,
     returned_density,
@@ -189,6 +190,8 @@ def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
     tries = [int(i) for i in rng.integers(len(site.points), size=6)]
     if kind in FACING:
         return max(tries[:3], key=lambda i: replace(site, seed=i).facing())
+    if kind in FEATURED:
+        return min(tries, key=lambda i: replace(site, seed=i).facing())
     if kind in PROTRUDING:
         return max(tries, key=lambda i: replace(site, seed=i).standing())
     return tries[0]
@@ -197,8 +200,8 @@ def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
 def _scan(shape: Shape, view: _View, made: _Made) -> Synthesized:
     cloud, triangles = made.cloud, shape.triangles
     chosen = _drawn(cloud, view.count)
-    measured = cloud.points[chosen] + cloud.shake[chosen, None] * cloud.rays[chosen]
-    points: Float64 = measured.astype(np.float64) * triangles.diagonal + triangles.center
+    found = measured(cloud.points[chosen], cloud.rays[chosen], cloud.shake[chosen], view.sensor)
+    points: Float64 = found.astype(np.float64) * triangles.diagonal + triangles.center
     return Synthesized(
         scan=Scan(points=points, labels=cloud.labels[chosen]),
         kind=made.kind,

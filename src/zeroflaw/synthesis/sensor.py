@@ -20,6 +20,8 @@ class Sensor:
     incidence that still returns a point. even: 0 where density follows the pixel grid, 1 where it
     is the same on every slope. waves: (W, 5), a slow random field of density and of dropouts.
     dropout: how strongly steep places are lost in patches. outliers: share of stray points.
+    turns, shifts: (E, 3), how each view is registered wrongly, as a small rotation vector about the
+    middle and a shift. step: of the measured distances, which are multiples of it; 0 for any.
     """
 
     eyes: Float32
@@ -30,6 +32,9 @@ class Sensor:
     dropout: float
     outliers: float
     waves: Float32
+    turns: Float32
+    shifts: Float32
+    step: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,7 @@ class Sight:
 def random_sensor(rng: np.random.Generator, one_sided: bool, noise: tuple[float, float]) -> Sensor:
     """A scanner of random quality that looks from one place or from all around."""
     eyes = _viewpoints(1 if one_sided else int(rng.integers(7, 10)), rng)
+    error = 10 ** rng.uniform(-4.0, -2.7) if len(eyes) > 1 and rng.random() < 0.5 else 0.0
     sigma = 0.0 if rng.random() < 0.1 else float(np.exp(rng.uniform(*np.log(noise))))
     waves = np.concatenate(
         [
@@ -60,7 +66,27 @@ def random_sensor(rng: np.random.Generator, one_sided: bool, noise: tuple[float,
         dropout=float(rng.uniform(0.0, 0.5) if rng.random() < 0.5 else 0.0),
         outliers=float(10 ** rng.uniform(-4.5, -2.7) if rng.random() < 0.4 else 0.0),
         waves=waves,
+        turns=(error * rng.normal(size=(len(eyes), 3))).astype(np.float32),
+        shifts=(error * rng.normal(size=(len(eyes), 3))).astype(np.float32),
+        step=float(10 ** rng.uniform(-3.7, -2.7)) if rng.random() < 0.25 else 0.0,
     )
+
+
+def measured(points: Float32, rays: Float32, shake: Float32, sensor: Sensor) -> Float32:
+    """Where the sensor says that points are: noisy, in steps, its views put together wrongly.
+
+    points, rays: (N, 3); shake: (N,), the noise along the ray. Returns (N, 3).
+    """
+    offset = sensor.eyes[:, None] - points
+    away = np.sqrt(np.einsum("enk,enk->en", offset, offset))
+    seen_by = (np.einsum("enk,nk->en", offset, rays) / away).argmax(axis=0)
+    distance = away[seen_by, np.arange(len(points))] - shake
+    if sensor.step:
+        distance = np.round(distance / np.float32(sensor.step)) * np.float32(sensor.step)
+    found = sensor.eyes[seen_by] - distance[:, None] * rays
+    if sensor.turns.any():
+        found = found + np.cross(sensor.turns[seen_by], found) + sensor.shifts[seen_by]
+    return np.asarray(found, np.float32)
 
 
 def _viewpoints(count: int, rng: np.random.Generator) -> Float32:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from zeroflaw.synthesis.blends import animal, casting, fruit, handle, housing, shell
 from zeroflaw.synthesis.machined import bracket, flange, gear, plate, shaft
 from zeroflaw.synthesis.shapes import Shape
 from zeroflaw.synthesis.sweeps import (
@@ -231,6 +232,12 @@ SOLIDS: dict[str, Solid] = {
     "gear": gear,
     "plate": plate,
     "shaft": shaft,
+    "animal": animal,
+    "fruit": fruit,
+    "casting": casting,
+    "housing": housing,
+    "handle": handle,
+    "shell": shell,
 }
 
 
