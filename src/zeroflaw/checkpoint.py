@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from zeroflaw.encoders.entries import file_sha256
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.download import file_digest
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.types import ZeroflawError
@@ -177,7 +177,7 @@ def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
 
 
 def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
-    digest = _read(path, "the weights of a checkpoint", lambda: file_sha256(path))
+    digest = _read(path, "the weights of a checkpoint", lambda: file_digest(path))
     if digest != card["sha256"]:
         raise ZeroflawError(
             f"{path}: its sha256 is not the card's; the file is damaged or belongs to another "

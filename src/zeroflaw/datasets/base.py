@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from zeroflaw.io.download import file_digest
 from zeroflaw.types import Scan, ZeroflawError
 
 Split = Literal["train", "validation", "test"]
@@ -160,11 +161,7 @@ class Selection(Sequence[Scan]):
 
 def hash_file(path: Path) -> bytes:
     """Return the sha256 of a file's content. Raises ZeroflawError if it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return bytes.fromhex(file_digest(path))
     except OSError as error:
         raise ZeroflawError(f"{path}: cannot be read ({error.strerror})") from None
-    return digest.digest()
