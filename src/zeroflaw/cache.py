@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -128,11 +127,11 @@ def hash_scan(scan: Scan) -> str:
 def hash_method(method: Method) -> str:
     """Return a hash of all that `prepare` may depend on.
 
-    That is the configuration, those frozen weights that inspection needs too (a text tower is none
-    of them), the kind of device, and the versions of zeroflaw and torch.
+    That is its part of the configuration, those frozen weights that inspection needs too (a text
+    tower is none of them), the kind of device, and the versions of zeroflaw and torch.
     """
     device = next((weight.device.type for weight in method.parameters()), "cpu")
-    config = json.dumps(dataclasses.asdict(method.config), sort_keys=True, default=str)
+    config = json.dumps(method.preparation(), sort_keys=True, default=str)
     head = "\n".join((method.name, config, device, __version__, torch.__version__))
     return hashlib.sha256(f"{head}\n{hash_frozen(method)}".encode()).hexdigest()
 
