@@ -31,8 +31,9 @@ def start(
 
     config: settings other than the defaults, or a JSON file with them. encoder, text_tower: files
     of the published weights, by default those that `zeroflaw weights` keeps. stand_in: random ones
-    instead, always the same, for trying things out without a download. Raises ZeroflawError for a method that is
-    not trained on a folder, for unknown settings, and for a missing file, saying how to get it.
+    instead, always the same, for trying things out without a download. Raises ZeroflawError for a
+    method that is not trained on a folder, for unknown settings, and for a missing file, saying
+    how to get it.
     """
     if method != BTP.name:
         raise ZeroflawError(f"{method!r} cannot be trained on a folder of scans; {BTP.name} can")
