@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from zeroflaw.datasets.anomaly_shapenet import AnomalyShapeNet
 from zeroflaw.datasets.base import SPLITS, Dataset, Split
+from zeroflaw.datasets.eyecandies import Eyecandies
 from zeroflaw.datasets.folder import Folder
+from zeroflaw.datasets.mvtec_3d_ad import MVTec3DAD
+from zeroflaw.datasets.real3d_ad import Real3DAD
 from zeroflaw.types import ZeroflawError
 
-DATASETS: dict[str, type[Dataset]] = {"folder": Folder}
+DATASETS: dict[str, type[Dataset]] = {
+    "anomaly_shapenet": AnomalyShapeNet,
+    "folder": Folder,
+    "real3d_ad": Real3DAD,
+}
 
 
 def open_dataset(given: Sequence[str | Path]) -> Dataset:
