@@ -81,9 +81,7 @@ def load(path: str | Path) -> tuple[Method, Card]:
     kind: Any = METHODS[card["method"]]
     config = build_config(kind.Config, card["config"], str(sheet))
     entries = _read_weights(weights, card)
-    inspection = {"trainable": False} if "trainable" in signature(kind).parameters else {}
-    with torch.random.fork_rng(devices=[]):
-        method: Method = kind(config, **inspection)
+    method = for_inspection(kind, config)
     expected = method.inspection_state()
     _check_entries(weights, entries, expected, half=bool(card.get("half", False)))
     method.load_state_dict(
@@ -91,6 +89,17 @@ def load(path: str | Path) -> tuple[Method, Card]:
     )
     method.eval()
     return method, card
+
+
+def for_inspection(kind: Any, config: Any) -> Method:
+    """Return a method of this class and configuration without what training alone needs.
+
+    Its weights are yet to be loaded.
+    """
+    inspection = {"trainable": False} if "trainable" in signature(kind).parameters else {}
+    with torch.random.fork_rng(devices=[]):
+        method: Method = kind(config, **inspection)
+    return method
 
 
 def paths(path: str | Path) -> tuple[Path, Path]:
