@@ -25,6 +25,7 @@ else:
 EACH, ALL, OTHERS, SAME = "each", "all", "others", "same"
 TRAINING = tuple(item.name for item in dataclasses.fields(TrainSettings) if item.name != "seed")
 LISTS = ("train", "variant", "test", "table")
+ONE_OR_MORE = ("categories", "figures", "published", "beside", "tests")  # brackets may be missing
 TOP = ("title", "about", "checkpoint", "method", "seeds", "speed", *TRAINING, *LISTS)
 SEPARATORS = '/\\:*?"<>|'  # what no folder may be called with everywhere
 
@@ -84,7 +85,7 @@ class Recipe:
     @property
     def data(self) -> tuple[str, ...]:
         """The names of all data sets that it needs, sorted."""
-        names = {one.data for one in (*self.train, *self.tests)}
+        names = {one.data for one in self.train} | {one.data for one in self.tests}
         return tuple(sorted(names - {SAME}))
 
     def method_settings(self, variant: Variant) -> dict[str, Any]:
@@ -233,18 +234,14 @@ def _check_data(recipe: Recipe, where: str) -> None:
         raise ZeroflawError(f"{where}: [[train]] is missing: name the data to train on")
     if recipe.checkpoint and recipe.train:
         raise ZeroflawError(f"{where}: [[train]] has no effect on a checkpoint; leave it out")
-    for number, one in enumerate((*recipe.train, *recipe.tests), 1):
-        kind = "train" if number <= len(recipe.train) else "test"
-        place = f"{where}: [[{kind}]] {number if kind == 'train' else number - len(recipe.train)}"
-        allowed = (EACH, ALL) if kind == "train" else (OTHERS, ALL)
-        words = [word for word in one.categories if word in (EACH, ALL, OTHERS)]
-        if not one.categories or (words and (len(one.categories) > 1 or words[0] not in allowed)):
-            raise ZeroflawError(
-                f"{place}: categories are a list of names, {allowed[0]!r} or {allowed[1]!r}"
-            )
-        if one.split not in SPLITS:
-            raise ZeroflawError(f"{place}: split {one.split!r}; there are {', '.join(SPLITS)}")
-        if kind == "test" and one.data == SAME and not recipe.train:
+    for number, train in enumerate(recipe.train, 1):
+        place = f"{where}: [[train]] {number}"
+        _check_choice(train.categories, (EACH, ALL), train.split, place)
+    _no_doubles([train.data for train in recipe.train], f"{where}: [[train]]")
+    for number, test in enumerate(recipe.tests, 1):
+        place = f"{where}: [[test]] {number}"
+        _check_choice(test.categories, (OTHERS, ALL), test.split, place)
+        if test.data == SAME and not recipe.train:
             raise ZeroflawError(f"{place}: names no data, and nothing is trained on")
     names = [one.name or one.data for one in recipe.tests]
     _no_doubles(names, f"{where}: [[test]]")
@@ -255,6 +252,19 @@ def _check_data(recipe: Recipe, where: str) -> None:
             if wanted not in names:
                 known = ", ".join(names)
                 raise ZeroflawError(f"{where}: [[table]] no test {wanted!r}; there are {known}")
+
+
+def _check_choice(
+    categories: tuple[str, ...], words: tuple[str, str], split: str, place: str
+) -> None:
+    """Raise ZeroflawError for a choice of scans that means nothing."""
+    found = [one for one in categories if one in (EACH, ALL, OTHERS)]
+    if not categories or (found and (len(categories) > 1 or found[0] not in words)):
+        raise ZeroflawError(
+            f"{place}: categories are a list of names, {words[0]!r} or {words[1]!r}"
+        )
+    if split not in SPLITS:
+        raise ZeroflawError(f"{place}: split {split!r}; there are {', '.join(SPLITS)}")
 
 
 def _variants(content: Mapping[str, Any], default: str, where: str) -> tuple[Variant, ...]:
@@ -289,15 +299,8 @@ def _seeds(content: Mapping[str, Any], where: str) -> tuple[int, ...]:
 def _elements(content: Mapping[str, Any], key: str, kind: Any, where: str) -> tuple[Any, ...]:
     found = []
     for number, raw in enumerate(_list(content, key, where), 1):
-        lists = (
-            "categories",
-            "figures",
-            "published",
-            "beside",
-            "tests",
-        )  # one may stand without brackets
         plain = {
-            name: [value] if name in lists and isinstance(value, str) else value
+            name: [value] if name in ONE_OR_MORE and isinstance(value, str) else value
             for name, value in raw.items()
         }
         found.append(build_config(kind, plain, f"{where}: [[{key}]] {number}"))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from zeroflaw.reports.grid import Grid, Number
 from zeroflaw.reports.published import MEAN, SPEED, Published, read_published
 from zeroflaw.reports.results import FIGURES, Results
 
@@ -26,7 +27,6 @@ LABELS = {
     "sampled_point_f1": "sampled P-F1",
     SPEED: "clouds/s",
 }
-MISSING = "–"
 MEASURED, PAPER, DIFFERENCE = "measured", "published", "difference"
 
 
@@ -92,12 +92,10 @@ class Value:
     seeds: int = 0
     signed: bool = False
 
-    def __str__(self) -> str:
-        if not math.isfinite(self.value):
-            return MISSING
-        deviation = f" ± {self.deviation:.1f}" if math.isfinite(self.deviation) else ""
-        number = f"{self.value:+.1f}".replace("-", "−") if self.signed else f"{self.value:.1f}"
-        return f"{number}{deviation}"
+    def number(self) -> Number:
+        """Return it as a table shows it."""
+        deviation = self.deviation if math.isfinite(self.deviation) else None
+        return Number(self.value, deviation, signed=self.signed)
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON, undefined numbers as null."""
@@ -110,16 +108,24 @@ class Value:
 
 @dataclass(frozen=True)
 class Block:
-    """One table: a title, columns, rows of texts and values, notes below it."""
+    """One table: a title, columns, rows of texts and values, notes below it.
+
+    summary: how many of the last rows are means.
+    """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | Value, ...], ...]
     notes: tuple[str, ...] = ()
+    summary: int = 0
 
-    def texts(self) -> list[list[str]]:
-        """Return the rows as people read them."""
-        return [[str(cell) for cell in row] for row in self.rows]
+    def grid(self) -> Grid:
+        """Return it in the form that is written."""
+        rows = (
+            tuple(cell if isinstance(cell, str) else cell.number() for cell in row)
+            for row in self.rows
+        )
+        return Grid(self.columns, tuple(rows), self.title, self.notes, self.summary)
 
     def plain(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -212,7 +218,7 @@ def _categories(
             against = layout.beside[0]
             columns += tuple(f"{variant} − {against}" for variant in variants)
         blocks.append(
-            Block(f"{title}: {LABELS[metric]}", columns, tuple(rows), _notes(layout, published))
+            Block(f"{title}: {LABELS[metric]}", columns, tuple(rows), _notes(layout, published), 1)
         )
     return blocks
 
