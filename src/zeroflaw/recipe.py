@@ -329,9 +329,7 @@ def _text(content: Mapping[str, Any], key: str, where: str, needed: bool = True)
 
 def _folder_name(name: str, where: str) -> None:
     if any(letter in SEPARATORS or not letter.isprintable() for letter in name) or name[:1] in ". ":
-        raise ZeroflawError(
-            f"{where}: {name!r} cannot be the name of a folder; choose a plainer one"
-        )
+        raise ZeroflawError(f"{where}: {name!r} cannot be a folder; choose a plainer name")
 
 
 def _no_doubles(names: Sequence[str], where: str) -> None:
