@@ -247,10 +247,11 @@ class BTP(Method):
         tensors = {"overall": overall}
         if "geometric" in parts:
             tensors["geometric"] = self.patch_geo_encoder(points, patch_index)
+        toward = text[1:] - text[:1]  # the logit is a difference, so one text does for both
         similarity = self.patch_feature_embedder.similarity(
-            batch["layers"].unbind(1), tensors.get("geometric"), batch["cls"], text
+            batch["layers"], tensors.get("geometric"), batch["cls"], toward
         )
-        tensors["patch"] = patch = similarity[..., 1] - similarity[..., 0]
+        tensors["patch"] = patch = similarity[..., 0]
         return Evidence(
             object_logit=combine_object(overall, patch, self.config.alpha, "max"),
             point_logit=point_mean(patch, patch_index, points),
