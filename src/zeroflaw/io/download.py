@@ -65,13 +65,19 @@ def bar(name: str) -> Iterator[Progressed]:
         yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
-def file_digest(path: Path, kind: str = "sha256", head: bytes = b"") -> str:
+def file_digest(
+    path: Path, kind: str = "sha256", head: bytes = b"", progress: Progressed | None = None
+) -> str:
     """Return the hash of a file's content, in hexadecimal.
 
-    kind: as hashlib calls it. head: bytes that are hashed first, as git does. Raises OSError.
+    kind: as hashlib calls it. head: bytes that are hashed first, as git does. progress: called
+    with the bytes that are done and the file's size. Raises OSError.
     """
     digest = hashlib.new(kind, head, usedforsecurity=False)
+    size = path.stat().st_size
     with path.open("rb") as file:
         while block := file.read(CHUNK):
             digest.update(block)
+            if progress is not None:
+                progress(file.tell(), size)
     return digest.hexdigest()

@@ -76,14 +76,10 @@ class _Target:
         """Return where a member goes. Raises ZeroflawError for one that shall go nowhere."""
         if member.strange:
             raise self.refused(member.name, f"is {member.strange}")
-        name = member.name.replace("\\", "/")
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name):
-            raise self.refused(member.name, "has an absolute path")
-        parts = [part for part in name.split("/") if part not in ("", ".")]
-        if ".." in parts or not (parts or member.is_folder):
-            raise self.refused(member.name, "leads out of the folder")
-        if any(ord(letter) < 32 for letter in name):
-            raise self.refused(member.name, "has control characters in its name")
+        try:
+            parts = path_parts(member.name, member.is_folder)
+        except ValueError as error:
+            raise self.refused(member.name, str(error)) from None
         for depth in range(1, len(parts) + 1):
             path, is_folder = "/".join(parts[:depth]), depth < len(parts) or member.is_folder
             key = unicodedata.normalize("NFC", path).casefold()
@@ -106,6 +102,22 @@ class _Target:
         self.bytes += more
         if self.bytes > self.limit:
             raise self.refused(name, f"unfolds the archive to more than {self.limit:,} bytes")
+
+
+def path_parts(name: str, is_folder: bool = False) -> list[str]:
+    """Return the parts of a path below a folder, as an archive or a server names it.
+
+    Raises ValueError, which says why, for one that leads elsewhere. A folder may be the one itself.
+    """
+    name = name.replace("\\", "/")
+    if name.startswith("/") or re.match(r"[A-Za-z]:", name):
+        raise ValueError("has an absolute path")
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    if ".." in parts or not (parts or is_folder):
+        raise ValueError("leads out of the folder")
+    if any(ord(letter) < 32 for letter in name):
+        raise ValueError("has control characters in its name")
+    return parts
 
 
 def unpack(
