@@ -19,7 +19,7 @@ from zeroflaw.types import Bool, Float64
 
 TEMPLATES = 4
 DEFECT_RADIUS = 0.5
-DEFECT_HEIGHT = 0.16  # both of a part that reaches about 1 from its middle
+DEFECT_HEIGHT = 0.25  # both of a part that reaches about 1 from its middle
 
 
 def surface(category: str, count: int, rng: np.random.Generator) -> tuple[Float64, Float64]:
