@@ -94,7 +94,7 @@ def write_png(path: Path, values: NDArray[Any]) -> None:
 
 def write_tiff(path: Path, values: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    tifffile.imwrite(path, values)
+    tifffile.imwrite(path, values, photometric="rgb")
 
 
 def write_mvtec_3d_ad(
@@ -142,14 +142,16 @@ def write_eyecandies(
     categories: dict[str, str] | None = None,
     train: int = 2,
     test: int = 4,
+    private: int = 0,
     pixels: int = PIXELS,
 ) -> Path:
-    """Write a tree as published, one scan to validate and two private ones. Returns the root.
+    """Write a tree as published, one scan to validate. Returns the root.
 
-    Of the test scans every second is good, the others have a bump or a dent.
+    private: scans without labels, of which the published set has 400 a category. Of the test scans
+    every second is good, the others have a bump or a dent.
     """
     for place, (category, shape) in enumerate((categories or CANDY_SHAPES).items()):
-        splits = {"train": train, "val": 1, "test_public": test, "test_private": 2}
+        splits = {"train": train, "val": 1, "test_public": test, "test_private": private}
         for row, (split, count) in enumerate(splits.items()):
             for number in range(count):
                 defect = "good"

@@ -61,15 +61,18 @@ def fit_plane(points: Float64, distance: float, *, seed: int = 0) -> Plane:
     return refit(found, points, distance)
 
 
-def refit(plane: Plane, points: Float64, distance: float) -> Plane:
+def refit(plane: Plane, points: Float64, distance: float, most: int = REFITS) -> Plane:
     """Return the plane fitted by least squares to the points within `distance` of it.
 
-    points: (N, 3). Repeated until the same points are within, 20 times at most.
+    points: (N, 3). Repeated until the same points are within, but for one in 10,000, or so many
+    times at `most`.
     """
     before: Bool | None = None
-    for _ in range(REFITS):
+    for _ in range(most):
         near = np.abs(plane.heights(points)) <= distance
-        if np.count_nonzero(near) < 3 or (before is not None and np.array_equal(near, before)):
+        if np.count_nonzero(near) < 3:
+            break
+        if before is not None and np.count_nonzero(near != before) <= len(points) // 10_000:
             break
         local = points[near] - plane.center
         mean = local.mean(axis=0)

@@ -17,6 +17,7 @@ FEW = 8_192  # evenly spread points that planes are looked for in
 CANDIDATES = 4  # largest planes that are looked at
 COARSE = 0.01  # of the scan's extent: no point of a plane lies farther from it
 FINE = 0.001  # of the scan's extent: points so near the plane are not told from it
+ROUNDS = 3  # of fitting a plane that is nearly right already
 SIGMAS = 4.0  # of the plane's noise
 LEAST_PLANE = 0.05  # of the scanned surface
 LEAST_PART = 0.01  # of the scanned surface
@@ -173,21 +174,23 @@ def _outlined(plane: Plane, distance: float, points: Float64) -> Support | None:
 def _sharpened(plane: Plane, points: Float64, extent: float) -> tuple[Plane, float]:
     """The plane fitted to its own points alone, and how far they lie from it by their noise."""
     distance = COARSE * extent
-    for _ in range(3):
+    for _ in range(2):
         heights = np.abs(plane.heights(points))
         noise = 1.4826 * float(np.median(heights[heights <= distance]))
         distance = float(np.clip(SIGMAS * noise, FINE * extent, distance))
-        plane = refit(plane, points, distance)
+        plane = refit(plane, points, distance, ROUNDS)
     return plane, distance
 
 
 def _refined(support: Support, points: Float64, distance: float | None, extent: float) -> Support:
     """The same support, fitted to all points rather than to the few: their noise is less."""
     plane, near = support.plane, support.distance
+    coarse = COARSE * extent if distance is None else 2 * distance
+    points = points[np.abs(plane.heights(points)) <= 2 * coarse]
     if distance is None:
         fitted, near = _sharpened(plane, points, extent)
     else:
-        fitted = refit(plane, points, distance)
+        fitted = refit(plane, points, distance, ROUNDS)
     normal = fitted.normal * np.sign(fitted.normal @ plane.normal)
     return Support(Plane(fitted.center, normal), near, support.axes, support.outline, support.area)
 
