@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from slow_metrics import slow_au_pro
 from zeroflaw.metrics.coverage import coverage_auc
-from zeroflaw.metrics.pro import au_pro
+from zeroflaw.metrics.pro import au_pro, by_score
 from zeroflaw.metrics.ranking import auroc
 from zeroflaw.types import ZeroflawError
 
 POINTS = st.lists(st.tuples(st.integers(0, 6), st.integers(-4, 3)), min_size=1, max_size=40)
+FINITE = st.floats(allow_nan=False, allow_infinity=False, width=32)
 
 
 @given(POINTS, st.floats(0.01, 1.0))
@@ -89,3 +90,17 @@ def test_coverage_leaves_good_scans_out_and_names_the_scan_that_does_not_fit() -
         coverage_auc([scan, scan], [labels, labels[:2]])
     with pytest.raises(ZeroflawError, match="2 scans have scores, 1 have labels"):
         coverage_auc([scan, scan], [labels])
+
+
+@given(st.lists(st.tuples(FINITE, st.integers(0, 2**32 - 1)), min_size=1, max_size=40))
+def test_single_precision_is_sorted_with_its_regions_bit_by_bit(
+    points: list[tuple[float, int]],
+) -> None:
+    scores = np.array([score for score, _ in points], dtype=np.float32)
+    member = np.array([number for _, number in points], dtype=np.int64)
+    ordered, moved = by_score(scores, member)
+    assert ordered.dtype == np.float32
+    assert ordered.tolist() == sorted(scores.tolist())
+    # Where scores tie, zeros of both signs included, regions are in order.
+    pairs = sorted(zip((scores + np.float32(0)).tolist(), member.tolist(), strict=True))
+    assert moved.tolist() == [number for _, number in pairs]

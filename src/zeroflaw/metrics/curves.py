@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zeroflaw.metrics.counts import Real, by_class, checked_scores, run_starts
-from zeroflaw.metrics.pro import checked_regions, dense_regions
+from zeroflaw.metrics.pro import by_score, checked_regions, dense_regions
 from zeroflaw.types import Float64, Int64
 
 POINTS = 1000
@@ -64,10 +64,8 @@ def pro_curve(scores: ArrayLike, region: ArrayLike, points: int = POINTS) -> Cur
     if not (len(inside) and len(normal)):
         return _nothing()
     normal.sort()
-    order = inside[np.argsort(array[inside])]
-    anomalous = array[order]
+    anomalous, member = by_score(array[inside], dense_regions(number[inside]))
     thresholds = _thresholds(anomalous, normal, points)
-    member = dense_regions(number[order])
     weight = (1.0 / np.bincount(member))[member]
     recalled = np.concatenate([[0.0], np.cumsum(weight[::-1])])
     return (
