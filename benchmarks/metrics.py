@@ -4,8 +4,9 @@
         > benchmarks/results/metrics.md
 
 Every contender runs in a process of its own on the same seeded points. Seconds are processor time,
-the best of R runs; none of them uses a second core. Memory is the largest resident set of that process during the runs, with the interpreter,
-its libraries and the points themselves in it (Linux). scikit-learn is left out if it is missing.
+the best of R runs. Memory is the largest resident set of that process during the runs, with the
+interpreter, its libraries and the points themselves in it (Linux). scikit-learn is left out if it
+is missing.
 """
 
 from __future__ import annotations
@@ -223,8 +224,8 @@ def print_table(points: int, large: int, repeats: int) -> None:
     print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, {rival}.")
     print(f"Load of the machine when this began: {os.getloadavg()[0]:.1f}.\n")
     print(
-        f"Seconds are processor time, the best of {repeats} runs, 2 for the others; memory is the peak of a process that does nothing"
-        " else, its points included. The difference is between the two values; 200 thresholds are"
+        f"Seconds are processor time, the best of {repeats} runs, or of 2 for the others; memory is"
+        " the peak of a process that does nothing else, its points included. The difference is between the two values; 200 thresholds are"
         " an approximation, the others ought to agree.\n"
     )
     heads = ["metric", "points", "zeroflaw", "memory", "instead", "its time", "its time / ours"]

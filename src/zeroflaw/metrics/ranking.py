@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from zeroflaw.metrics.counts import Counts, by_class, counted
@@ -65,7 +64,7 @@ def _average_precision(counts: Counts) -> float:
     if counts.anomalous == 0 or counts.normal == 0:
         return math.nan
     precision = counts.found / (counts.found + counts.at_least)
-    return float(np.dot(precision, counts.same / counts.anomalous))
+    return float((precision * counts.same).sum() / counts.anomalous)
 
 
 def _best_f1(counts: Counts) -> float:
