@@ -225,8 +225,8 @@ def print_table(points: int, large: int, repeats: int) -> None:
     print(f"Load of the machine when this began: {os.getloadavg()[0]:.1f}.\n")
     print(
         f"Seconds are processor time, the best of {repeats} runs, or of 2 for the others; memory is"
-        " the peak of a process that does nothing else, its points included. The difference is between the two values; 200 thresholds are"
-        " an approximation, the others ought to agree.\n"
+        " the peak of a process that does nothing else, its points included. The difference is"
+        " between the two values; 200 thresholds are an approximation, the others ought to agree.\n"
     )
     heads = ["metric", "points", "zeroflaw", "memory", "instead", "its time", "its time / ours"]
     print("| " + " | ".join([*heads, "its memory", "difference"]) + " |")
