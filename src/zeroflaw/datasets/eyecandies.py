@@ -38,7 +38,7 @@ from zeroflaw.datasets.organised_tree import (
     read_png,
     with_mask,
 )
-from zeroflaw.geometry.plane import noted, selected, without_background
+from zeroflaw.geometry.plane import at_border, noted, selected, without_background
 from zeroflaw.io.source import opened
 from zeroflaw.io.validate import MINIMUM_POINTS, checked_scan
 from zeroflaw.types import Float64, Scan, ScanError
@@ -115,6 +115,8 @@ class Eyecandies(Dataset):
             scan, distance = read_rendered(entry), FLOOR
         else:
             scan, distance = without_repeated(read_organised(entry)), CONVERTED * FLOOR
+            if not at_border(scan).any():  # the conversion has left the background out
+                return scan
         return without_background(scan, distance, inside=True) if self.remove_plane else scan
 
 
@@ -215,7 +217,10 @@ def read_bounds(path: Path) -> tuple[float, float]:
 
 
 def without_repeated(scan: Scan) -> Scan:
-    """Return the scan without the pixels that all have the same place: no camera sees such."""
+    """Return the scan without the pixels that all have the same place: no camera sees such.
+
+    A note counts those of them that are labelled defective.
+    """
     few = scan.points[:: max(1, len(scan) // SAMPLE)]
     places, count = np.unique(few, axis=0, return_counts=True)
     if count.max() <= max(2, len(few) // 100):
@@ -224,7 +229,9 @@ def without_repeated(scan: Scan) -> Scan:
     if np.count_nonzero(~repeated) < MINIMUM_POINTS:
         problem = f"{np.count_nonzero(repeated)} of its {len(scan)} points share one place"
         raise ScanError(scan.source, problem, "convert the scan again")
-    note = f"{np.count_nonzero(repeated)} pixels share one place and count as not measured"
-    labelled = 0 if scan.labels is None else int(np.count_nonzero(scan.labels[repeated]))
-    notes = [note, f"{labelled} of them are labelled defective"] if labelled else [note]
-    return noted(selected(scan, ~repeated), *notes)
+    marked = np.zeros(len(scan), dtype=np.bool_) if scan.labels is None else scan.labels
+    scan = selected(scan, ~repeated)
+    if lost := int(np.count_nonzero(marked[repeated])):
+        total = np.count_nonzero(marked)
+        return noted(scan, f"{lost} of {total} points labelled defective are background")
+    return scan

@@ -91,13 +91,13 @@ def without_background(scan: Scan, distance: float, *, inside: bool = False, see
     holding together where they touch. inside: take the largest cluster that does not reach the
     border, where there is one of 32 points.
 
-    The scan that comes back maps to the file's rows as before, and its notes say how much was left
-    out. It comes back whole, with a note, if its border is not measured or not flat, if fewer than
-    32 points would stay, and if all points labelled defective would go.
+    The scan that comes back maps to the file's rows as before; a note counts the points labelled
+    defective that went. It comes back whole, with a note, if its border is not measured or not
+    flat, if fewer than 32 points would stay, and if all points labelled defective would go.
     """
     if scan.grid is None:
         raise ValueError(f"{scan.name} has no grid")
-    border = _border(scan)
+    border = at_border(scan)
     edge = scan.points[border]
     if len(edge) < max(3, LEAST_BORDER * np.count_nonzero(_border_cells(scan.grid))):
         return noted(scan, "no plane was left out: nothing is measured at the border")
@@ -107,36 +107,32 @@ def without_background(scan: Scan, distance: float, *, inside: bool = False, see
         return noted(scan, "no plane was left out: the border is not flat")
     if np.mean(np.abs(plane.heights(edge)) <= distance) < LEAST_FLAT:
         return noted(scan, "no plane was left out: the border is not flat")
-    on_plane = np.abs(plane.heights(scan.points)) <= distance
-    away = np.flatnonzero(~on_plane)
+    away = np.flatnonzero(np.abs(plane.heights(scan.points)) > distance)
     keep = np.zeros(len(scan), dtype=np.bool_)
     if len(away):
         cluster = touching_cells(scan.points[away], max(distance, STEPS * _step(scan.points)))
         keep[away[_largest(cluster, border[away] if inside else None)]] = True
-    return left_out(scan, keep, on_plane)
+    return left_out(scan, keep)
 
 
-def left_out(scan: Scan, keep: Bool, on_plane: Bool) -> Scan:
-    """Return the scan with the points to keep, (N,), alone, and notes that count the others.
+def left_out(scan: Scan, keep: Bool, *notes: str) -> Scan:
+    """Return the scan with the points to keep, (N,), alone, and with the notes.
 
-    on_plane: (N,), those of the plane; the others that go lie beside the part. `valid` maps to the
-    file's rows as before. The scan comes back whole, with a note, where fewer than 32 points or no
-    point labelled defective would stay.
+    A further note counts the points labelled defective that went. `valid` maps to the file's rows
+    as before. The scan comes back whole, with a note why, where fewer than 32 points or no point
+    labelled defective would stay.
     """
     count = int(np.count_nonzero(keep))
     if count < MINIMUM_POINTS:
         return noted(scan, f"no plane was left out: only {count} points lie off it")
-    plane = int(np.count_nonzero(on_plane & ~keep))
-    notes = [f"{plane} points of the supporting plane were left out"]
-    if beside := len(scan) - count - plane:
-        notes.append(f"{beside} points beside the part were left out")
     if scan.labels is not None and scan.labels.any():
         labelled = int(np.count_nonzero(scan.labels))
         gone = labelled - int(np.count_nonzero(scan.labels[keep]))
         if gone == labelled:
             return noted(scan, "no plane was left out: all points labelled defective lie on it")
         if gone:
-            notes.append(f"{gone} of {labelled} points labelled defective are among those left out")
+            said = f"{gone} of {labelled} points labelled defective were left out with the plane"
+            notes = (*notes, said)
     return noted(selected(scan, keep), *notes)
 
 
@@ -173,8 +169,8 @@ def _border_cells(grid: tuple[int, int]) -> Bool:
     return border.reshape(-1)
 
 
-def _border(scan: Scan) -> Bool:
-    """Which points (N,) lie in the border of the grid."""
+def at_border(scan: Scan) -> Bool:
+    """Return which points (N,) of an organised scan lie in the border of its grid."""
     assert scan.grid is not None
     border = _border_cells(scan.grid)
     return border if scan.valid is None else border[scan.valid]

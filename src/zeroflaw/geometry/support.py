@@ -75,7 +75,11 @@ def without_plane(scan: Scan, distance: float | None = None, *, seed: int = 0) -
     size = np.where(over >= MOSTLY * size, size, 0)
     keep = np.zeros(len(scan), dtype=np.bool_)
     keep[above[cluster == size.argmax()]] = True
-    return left_out(scan, keep, np.abs(heights) <= support.distance)
+    on_plane = np.count_nonzero(np.abs(heights) <= support.distance)
+    notes = [f"{on_plane} points of the supporting plane were left out"]
+    if beside := len(scan) - on_plane - np.count_nonzero(keep):
+        notes.append(f"{beside} points beside the part were left out")
+    return left_out(scan, keep, *notes)
 
 
 def find_support(
