@@ -88,6 +88,15 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
         file.write((json.dumps(_plain(record), indent=2) + "\n").encode())
 
 
+def amend(folder: Path, **facts: Any) -> None:
+    """Add facts to the `run.json` in `folder`, or write one of them alone. Raises ZeroflawError."""
+    try:
+        record = dict(json.loads((folder / RUN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        record = {}
+    write_record(folder, {**record, **facts})
+
+
 def _earlier(folder: Path) -> list[dict[str, Any]]:
     """Runs that `run.json` tells of, the latest last; none if it is missing or damaged."""
     try:
