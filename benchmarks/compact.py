@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial import cKDTree
 
-from zeroflaw.datasets.synthetic import Split, SyntheticScans, SyntheticSettings
+from zeroflaw.datasets.base import Split
+from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import Detector
 from zeroflaw.geometry.context import robust_range
 from zeroflaw.geometry.descriptors import normals, spacing

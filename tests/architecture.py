@@ -267,6 +267,12 @@ def _is_defect(node: Definition, used: set[str]) -> bool:
     return isinstance(node, ast.FunctionDef) and _returns(node, "Change")
 
 
+def _is_metric(node: Definition, used: set[str]) -> bool:
+    """A public function from arrays to one figure."""
+    del used
+    return isinstance(node, ast.FunctionDef) and _returns(node, "float")
+
+
 # In this folder, what the predicate picks must be in this dictionary.
 KINDS: dict[tuple[str, str], Callable[[Definition, set[str]], bool]] = {
     ("io", "READERS"): _is_reader,
@@ -275,11 +281,12 @@ KINDS: dict[tuple[str, str], Callable[[Definition, set[str]], bool]] = {
     ("datasets", "DATASETS"): _is_dataset,
     ("encoders", "ENCODERS"): _is_encoder,
     ("methods", "METHODS"): _is_method,
+    ("metrics", "METRICS"): _is_metric,
 }
 
 
 def kinds_outside_dictionaries(modules: Modules) -> list[str]:
-    """Readers, writers, encoders and methods that their folder's dictionary does not name."""
+    """Readers, encoders, metrics and other kinds that their folder's dictionary does not name."""
     found = []
     root = next(iter(modules)).split(".")[0]
     for (folder, dictionary), is_kind in KINDS.items():

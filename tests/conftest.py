@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from dataset_trees import anomaly_shapenet_tree, real3d_ad_tree
+from organised_trees import write_eyecandies, write_mvtec_3d_ad
 from zeroflaw.types import Scan
 
 
@@ -66,3 +69,27 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def real3d_ad_root(tmp_path: Path) -> Path:
+    """A miniature Real3D-AD: airplane, car and shell, six test scans each."""
+    return real3d_ad_tree(tmp_path / "Real3D-AD")
+
+
+@pytest.fixture
+def anomaly_shapenet_root(tmp_path: Path) -> Path:
+    """A miniature Anomaly-ShapeNet: ashtray0, bag0 and bottle0, six test scans each."""
+    return anomaly_shapenet_tree(tmp_path / "Anomaly-ShapeNet-v2")
+
+
+@pytest.fixture
+def mvtec_3d_ad_root(tmp_path: Path) -> Path:
+    """A miniature MVTec 3D-AD: bagel, carrot, cookie and dowel, six test scans each."""
+    return write_mvtec_3d_ad(tmp_path / "mvtec_3d_ad")
+
+
+@pytest.fixture
+def eyecandies_root(tmp_path: Path) -> Path:
+    """A miniature Eyecandies as published: four categories, four test scans each."""
+    return write_eyecandies(tmp_path / "Eyecandies")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tiny_method import Tiny, TinyConfig, tiny_method, tiny_scan
 from zeroflaw import checkpoint
-from zeroflaw.encoders.entries import file_sha256
+from zeroflaw.io.download import file_digest
 from zeroflaw.methods import METHODS
 from zeroflaw.types import ZeroflawError
 
@@ -42,7 +42,7 @@ def edit_weights(weights: Path, **changes: torch.Tensor | None) -> None:
     """Replace or drop entries, and let the card agree."""
     entries = {**safetensors.torch.load_file(weights), **changes}
     safetensors.torch.save_file({n: t for n, t in entries.items() if t is not None}, weights)
-    edit_card(weights, sha256=file_sha256(weights))
+    edit_card(weights, sha256=file_digest(weights))
 
 
 def complaint(path: Path) -> str:
@@ -183,7 +183,7 @@ def test_a_damaged_file_is_one_line_never_a_traceback_or_wrong_weights(
 
 def test_a_pickle_in_place_of_weights_is_never_opened(saved: Path) -> None:
     torch.save({"weights": torch.zeros(1)}, saved)
-    edit_card(saved, sha256=file_sha256(saved))
+    edit_card(saved, sha256=file_digest(saved))
     assert "not a safetensors file" in complaint(saved)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
 from conftest import dent, sphere_points
@@ -195,6 +196,70 @@ def test_the_table_says_what_was_found_within_80_columns(
     assert "good" in good.split()
     assert "defective" in bulged
     assert "2 scans inspected, 1 defective" in shown
+
+
+@pytest.fixture
+def on_a_table(folder: Path) -> tuple[Path, NDArray[np.float64]]:
+    """The scan of a bulged part on a table, in a folder beside a part without one, and the part."""
+    part = dent(sphere_points(3000) * 10, (0, 0, 10), 4, (0, 0, 5))[0] + (0, 0, 9)
+    part = part[part[:, 2] > 3]
+    table = np.random.default_rng(0).uniform(-40, 40, (9000, 3)) * (1, 1, 0.001)
+    points = np.concatenate([part, table])[np.random.default_rng(1).permutation(len(part) + 9000)]
+    path = folder / "on_table.xyz"
+    np.savetxt(path, points, fmt="%.6f")
+    return path, points[points[:, 2] > 1]
+
+
+def test_the_table_is_left_out_of_all_results_and_that_is_said(
+    on_a_table: tuple[Path, NDArray[np.float64]],
+    detector: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, part = on_a_table
+    out = tmp_path / "out"
+    command = ["inspect", str(path), "--out", str(out), "--remove-plane", *detector]
+    assert main(command) == 0
+    said = json.loads((out / "on_table.json").read_text())
+    note = "9000 points of the supporting plane were left out"
+    assert said["notes"] == [note]
+    assert said["points"] == len(part)
+    assert len(said["regions"]) == 1
+    assert said["regions"][0]["center"] == pytest.approx((0, 0, 22), abs=3)
+    assert np.allclose(read(out / "on_table_scores.ply").points, part, atol=1e-5)
+    assert (out / "on_table_heatmap.png").is_file()
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"on_table.xyz: {note}" in shown
+    assert main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["scans"] == [said]
+
+
+def test_without_the_option_the_table_stays(
+    on_a_table: tuple[Path, NDArray[np.float64]],
+    detector: list[str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, part = on_a_table
+    assert main(["inspect", str(path), "--json", *detector]) == 0
+    (said,) = json.loads(capsys.readouterr().out)["scans"]
+    assert said["points"] == len(part) + 9000
+    assert said["notes"] == []
+
+
+def test_a_part_without_a_table_is_inspected_whole_and_that_is_said(
+    folder: Path, detector: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "broken.ply").write_text("ply\nnonsense")
+    command = ["inspect", str(folder), "--remove-plane", *detector]
+    assert main(command) == 2
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.count("no plane was left out:") == 2
+    assert main([*command, "--json"]) == 2
+    with_option = json.loads(capsys.readouterr().out)["scans"]
+    assert main(["inspect", str(folder), "--json", *detector]) == 2
+    without = json.loads(capsys.readouterr().out)["scans"]
+    assert [one["score"] for one in with_option] == [one["score"] for one in without]
+    assert [one["regions"] for one in with_option] == [one["regions"] for one in without]
 
 
 def test_json_is_all_that_stdout_gets(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zeroflaw import checkpoint, pretrain
-from zeroflaw.datasets.synthetic import (
+from zeroflaw.datasets.synthetic_pairs import (
     SyntheticScans,
     SyntheticSettings,
     families_of,

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from zeroflaw.geometry.area import point_areas
 from zeroflaw.geometry.cells import linked_cells
-from zeroflaw.geometry.regions import connected_regions, describe_regions
-from zeroflaw.types import Scan
+from zeroflaw.geometry.regions import connected_regions, describe_regions, label_regions
+from zeroflaw.types import Scan, ScanError
 
 Points = NDArray[np.float64]
 
@@ -196,3 +196,45 @@ def test_a_scan_in_one_place_is_one_region() -> None:
     (region,) = describe_regions(Scan(np.ones((50, 3))), np.ones(50, dtype=np.float32), 0.5)
     assert region.area_share == 1.0
     assert region.size == 0.0
+
+
+def test_labelled_points_of_a_cloud_part_where_the_gap_is_wider_than_their_reach() -> None:
+    points = plate(20_000)
+    away = (points[:, 0] - 2) ** 2 + (points[:, 1] - 2) ** 2 < 1
+    other = (points[:, 0] - 8) ** 2 + (points[:, 1] - 8) ** 2 < 1
+    regions = label_regions(Scan(points, labels=away | other))
+    assert (regions == connected_regions(points, away | other)).all()
+    assert len(set(regions[away])) == len(set(regions[other])) == 1
+    assert set(regions.tolist()) == {-1, 0, 1}
+
+
+def test_labelled_cells_of_an_organised_scan_touch_over_corners_whatever_their_distance() -> None:
+    picture = np.array([[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 1], [1, 0, 0, 1]], dtype=bool)
+    rows, columns = np.mgrid[:4, :4]
+    points = np.stack([columns.ravel(), rows.ravel() * 50.0, np.zeros(16)], axis=1)
+    scan = Scan(points, labels=picture.ravel(), grid=(4, 4))
+    expected = [[0, -1, -1, 1], [-1, 0, -1, -1], [-1, -1, -1, 2], [3, -1, -1, 2]]
+    assert label_regions(scan).reshape(4, 4).tolist() == expected
+
+
+def test_cells_of_an_organised_scan_that_were_not_measured_part_regions() -> None:
+    valid = np.array([True, True, False, True, True])
+    points = np.zeros((4, 3))
+    points[:, 0] = [0, 1, 3, 4]
+    scan = Scan(points, labels=np.array([True, True, True, False]), grid=(1, 5), valid=valid)
+    assert label_regions(scan).tolist() == [0, 0, 1, -1]
+
+
+def test_labelled_points_that_share_their_places_are_in_one_region() -> None:
+    points = np.repeat(plate(2000), 20, axis=0)
+    labels = np.abs(points[:, 0] - 5) > 2
+    regions = label_regions(Scan(points, labels=labels))
+    assert (regions >= 0).tolist() == labels.tolist()
+    assert regions.max() == 1
+
+
+def test_a_good_scan_has_no_regions_and_one_without_labels_is_refused() -> None:
+    points = plate(10)
+    assert (label_regions(Scan(points, labels=np.zeros(10, dtype=bool))) == -1).all()
+    with pytest.raises(ScanError, match="no labels"):
+        label_regions(Scan(points))

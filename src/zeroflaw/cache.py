@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import time
@@ -128,11 +127,11 @@ def hash_scan(scan: Scan) -> str:
 def hash_method(method: Method) -> str:
     """Return a hash of all that `prepare` may depend on.
 
-    That is the configuration, those frozen weights that inspection needs too (a text tower is none
-    of them), the kind of device, and the versions of zeroflaw and torch.
+    That is its part of the configuration, those frozen weights that inspection needs too (a text
+    tower is none of them), the kind of device, and the versions of zeroflaw and torch.
     """
     device = next((weight.device.type for weight in method.parameters()), "cpu")
-    config = json.dumps(dataclasses.asdict(method.config), sort_keys=True, default=str)
+    config = json.dumps(method.preparation(), sort_keys=True, default=str)
     head = "\n".join((method.name, config, device, __version__, torch.__version__))
     return hashlib.sha256(f"{head}\n{hash_frozen(method)}".encode()).hexdigest()
 
@@ -140,7 +139,7 @@ def hash_method(method: Method) -> str:
 def hash_frozen(method: Method) -> str:
     """Return a hash of the frozen weights that inspection needs too, such as the encoder's."""
     state = method.inspection_state()
-    return _hash_tensors((name, state[name]) for name in frozen_names(method) & set(state))
+    return hash_tensors((name, state[name]) for name in frozen_names(method) & set(state))
 
 
 def frozen_names(method: Method) -> set[str]:
@@ -158,7 +157,8 @@ def frozen_names(method: Method) -> set[str]:
     return names
 
 
-def _hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+def hash_tensors(named: Iterable[tuple[str, Tensor]]) -> str:
+    """Return a hash of named tensors, whatever their order."""
     digest = hashlib.sha256()
     for name, tensor in sorted(named, key=lambda pair: pair[0]):
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
@@ -191,7 +191,7 @@ def _named(item: tuple[Prepared, Target]) -> dict[str, Tensor]:
 
 
 def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    metadata = {"content": _hash_tensors(tensors.items())}
+    metadata = {"content": hash_tensors(tensors.items())}
     whole = {name: tensor.contiguous().clone() for name, tensor in tensors.items()}
     content = safetensors.torch.save(whole, metadata=metadata)
     with replacing(path) as file:
@@ -206,7 +206,7 @@ def _read(path: Path) -> dict[str, Tensor] | None:
             content = (file.metadata() or {}).get("content")
     except (OSError, SafetensorError, ValueError):
         return None
-    return tensors if content == _hash_tensors(tensors.items()) else None
+    return tensors if content == hash_tensors(tensors.items()) else None
 
 
 def _remove_leftovers(folder: Path) -> None:

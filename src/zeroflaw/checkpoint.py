@@ -18,8 +18,8 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from zeroflaw.encoders.entries import file_sha256
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.download import file_digest
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.types import ZeroflawError
@@ -81,9 +81,7 @@ def load(path: str | Path) -> tuple[Method, Card]:
     kind: Any = METHODS[card["method"]]
     config = build_config(kind.Config, card["config"], str(sheet))
     entries = _read_weights(weights, card)
-    inspection = {"trainable": False} if "trainable" in signature(kind).parameters else {}
-    with torch.random.fork_rng(devices=[]):
-        method: Method = kind(config, **inspection)
+    method = for_inspection(kind, config)
     expected = method.inspection_state()
     _check_entries(weights, entries, expected, half=bool(card.get("half", False)))
     method.load_state_dict(
@@ -91,6 +89,17 @@ def load(path: str | Path) -> tuple[Method, Card]:
     )
     method.eval()
     return method, card
+
+
+def for_inspection(kind: Any, config: Any) -> Method:
+    """Return a method of this class and configuration without what training alone needs.
+
+    Its weights are yet to be loaded.
+    """
+    inspection = {"trainable": False} if "trainable" in signature(kind).parameters else {}
+    with torch.random.fork_rng(devices=[]):
+        method: Method = kind(config, **inspection)
+    return method
 
 
 def paths(path: str | Path) -> tuple[Path, Path]:
@@ -177,7 +186,7 @@ def _read(path: Path, what: str, read: Callable[[], Any]) -> Any:
 
 
 def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
-    digest = _read(path, "the weights of a checkpoint", lambda: file_sha256(path))
+    digest = _read(path, "the weights of a checkpoint", lambda: file_digest(path))
     if digest != card["sha256"]:
         raise ZeroflawError(
             f"{path}: its sha256 is not the card's; the file is damaged or belongs to another "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from zeroflaw import checkpoint
 from zeroflaw.geometry.regions import describe_regions
 from zeroflaw.io import read, scan_from_array
-from zeroflaw.methods.base import Method, Scores
+from zeroflaw.methods.base import Method, Prepared, Scores
 from zeroflaw.types import Float32, Inspection, Scan, ZeroflawError
 
 Inspectable = str | Path | Scan | ArrayLike | Tensor
@@ -70,13 +70,10 @@ class Detector:
         """
         started = time.perf_counter()
         scan = as_scan(subject)
-        with torch.inference_mode():
-            prepared = self.method.prepare(scan).to(self.device)
-            scores = self.method.score(self.method(prepared), scan, prepared)
-        point_scores = _checked(scores, scan, self.name)
+        score, point_scores, _ = self.scores(scan)
         return Inspection(
             scan=scan,
-            score=min(max(float(scores.object), 0.0), 1.0),
+            score=score,
             point_scores=point_scores,
             regions=describe_regions(scan, point_scores, self.point_threshold),
             threshold=self.threshold,
@@ -85,6 +82,20 @@ class Detector:
             seconds=time.perf_counter() - started,
             notes=scan.notes,
         )
+
+    def scores(
+        self, scan: Scan, prepare: Callable[[Scan], Prepared] | None = None
+    ) -> tuple[float, Float32, Prepared]:
+        """The score of a scan, those of its points, (N,), all in [0, 1], and what was prepared.
+
+        prepare: in place of the method's own, such as one that reads a cache. Raises ZeroflawError
+        for scores that are no numbers, and ScanError for a scan that cannot be used.
+        """
+        with torch.inference_mode():
+            prepared = (prepare or self.method.prepare)(scan).to(self.device)
+            scores = self.method.score(self.method(prepared), scan, prepared)
+        points = _checked(scores, scan, self.name)
+        return min(max(float(scores.object), 0.0), 1.0), points, prepared
 
 
 def as_scan(subject: Inspectable) -> Scan:

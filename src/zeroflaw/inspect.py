@@ -24,13 +24,15 @@ class Request:
     """What to inspect and how to say what was found.
 
     inputs: files, folders, patterns. out: folder for a coloured PLY, a PNG and a JSON per scan.
-    threshold: of the scan's score, in place of the detector's own.
+    threshold: of the scan's score, in place of the detector's own. remove_plane: leave out the
+    plane that the part stands on, and what else is around it.
     """
 
     inputs: tuple[str, ...]
     detector: str = "compact"
     device: str = "auto"
     threshold: float | None = None
+    remove_plane: bool = False
     out: Path | None = None
     pictures: bool = True
     as_json: bool = False
@@ -98,11 +100,12 @@ def inspect_one(
     request: Request, detector: Detector, path: Path, shown: str, stem: str, outcome: Outcome
 ) -> None:
     """Inspect one file and write its results, the JSON last: where it lies, the others do."""
-    from zeroflaw.io import WRITERS, summary
+    from zeroflaw.geometry.support import without_plane
+    from zeroflaw.io import WRITERS, read, summary
     from zeroflaw.reports.figures import write_heat_map
     from zeroflaw.reports.table import Row
 
-    inspection = detector.inspect(path)
+    inspection = detector.inspect(without_plane(read(path)) if request.remove_plane else path)
     if request.out is not None:
         WRITERS[".ply"](request.out / f"{stem}_scores.ply", inspection)
         if request.pictures:
@@ -164,6 +167,9 @@ def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
                 console.print(defects(row))
         for note in footnotes(rows):
             console.print(Text(note, style="dim"))
+        for row, said in zip(rows, outcome.summaries, strict=True):
+            for note in said["notes"] if request.remove_plane else ():
+                console.print(Text(f"{row.name}: {note}", style="dim"))
     parts = [plural(len(rows), "scan") + " inspected"]
     parts.append(f"{sum(row.defective for row in rows)} defective")
     if outcome.failures:

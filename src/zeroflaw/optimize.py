@@ -38,7 +38,7 @@ def build_optimizer(
     groups = [group for group in groups if group["params"]]
     for group in groups:
         group["full_rate"] = group["lr"]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.999))
+    return torch.optim.AdamW(groups, betas=(0.9, 0.999), fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, step: int, total: int) -> float:

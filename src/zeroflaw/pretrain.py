@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from zeroflaw import checkpoint
-from zeroflaw.datasets.synthetic import SyntheticScans, SyntheticSettings
+from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig

@@ -8,13 +8,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from zeroflaw.cli import inspect, synthesize, train, weights
+from zeroflaw.cli import data, inspect, report, synthesize, train, weights
 from zeroflaw.cli.arguments import Wide
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
 UNUSABLE, INTERRUPTED = 2, 130
-COMMANDS = (inspect, train, synthesize, weights)  # in the order of the help
+COMMANDS = (inspect, train, report, synthesize, data, weights)  # in the order of the help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

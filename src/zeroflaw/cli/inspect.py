@@ -35,6 +35,11 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="X",
         help=("score, 0 to 1, from which a scan is defective (default: the detector's own)"),
     )
+    add(
+        "--remove-plane",
+        action="store_true",
+        help="leave out the table that the part stands on, and what else is around it",
+    )
     add("--json", action="store_true", help="write one JSON object to stdout, no tables")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--fail-on-defect", action="store_true", help="exit with 1 if a scan is defective")
@@ -52,6 +57,7 @@ def run(given: argparse.Namespace) -> int:
             detector=given.detector,
             device=given.device,
             threshold=given.threshold,
+            remove_plane=given.remove_plane,
             out=given.out,
             pictures=not given.no_pictures,
             as_json=given.json,

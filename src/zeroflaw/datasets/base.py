@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from zeroflaw.io.download import file_digest
 from zeroflaw.types import Scan, ZeroflawError
 
 Split = Literal["train", "validation", "test"]
@@ -61,7 +62,9 @@ class Dataset:
 
     title: as its authors write it. licence: the terms of the data, for the cards of what is trained
     on it. citation: of its paper, one line. homepage: where people get it. published: the
-    categories that it was published with, () where there is no such list.
+    categories that it was published with, () where there is no such list. needs_root: whether
+    there has to be a folder. learned: the split to train on unless another is asked for, None for
+    all; that of published sets is the test split, which alone has labelled defects.
 
     The constructor only stores where the data lie. A keyword of it that changes what `read` returns
     is among the `settings`.
@@ -73,6 +76,8 @@ class Dataset:
     citation: ClassVar[str] = ""
     homepage: ClassVar[str] = ""
     published: ClassVar[tuple[str, ...]] = ()
+    needs_root: ClassVar[bool] = True
+    learned: ClassVar[Split | None] = "test"
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -146,25 +151,25 @@ class Selection(Sequence[Scan]):
         """Read a labelled scan. Raises ScanError."""
         return self.dataset.read(self.entries[index])
 
-    def content_hash(self) -> str:
-        """Return a hash of all that the scans depend on, wherever the data lie."""
+    def content_hash(self, hashed: Callable[[Path], bytes] | None = None) -> str:
+        """Return a hash of all that the scans depend on, wherever the data lie.
+
+        hashed: gives a file's sha256, by default `hash_file`; one that remembers saves reading.
+        """
+        hashed = hashed or hash_file
         settings = sorted(self.dataset.settings.items())
         digest = hashlib.sha256(f"{self.dataset.name} {settings}\n".encode())
         for entry in self.entries:
             digest.update(f"{entry.name} {entry.split} {entry.kind}\n".encode())
             for path in entry.files:
                 digest.update(f"{path.name}\n".encode())
-                digest.update(hash_file(path))
+                digest.update(hashed(path))
         return digest.hexdigest()
 
 
 def hash_file(path: Path) -> bytes:
     """Return the sha256 of a file's content. Raises ZeroflawError if it cannot be read."""
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return bytes.fromhex(file_digest(path))
     except OSError as error:
         raise ZeroflawError(f"{path}: cannot be read ({error.strerror})") from None
-    return digest.digest()

@@ -47,6 +47,7 @@ class Folder(Dataset):
     name = "folder"
     title = "a folder of labelled scans"
     licence = "the user's own data"
+    learned = None
 
     @cached_property
     def files(self) -> tuple[LabelledFile, ...]:

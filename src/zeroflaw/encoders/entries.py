@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -88,15 +87,6 @@ def named_tensors(entries: Any, source: str | Path) -> dict[str, Tensor]:
         for name, tensor in entries.items()
         if isinstance(tensor, Tensor)
     }
-
-
-def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def load_entries(

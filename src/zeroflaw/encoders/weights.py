@@ -8,33 +8,17 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
-from urllib.request import Request, urlopen
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 from torch import nn
 
-from zeroflaw.encoders.entries import file_sha256
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.text import load_text_tower
+from zeroflaw.io.download import Progressed, bar, download, file_digest
 from zeroflaw.types import ZeroflawError
-
-CHUNK = 1 << 20
-TIMEOUT = 30  # seconds without an answer
-
-Progressed = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -209,8 +193,8 @@ def fetch(
     address = url or entry.url
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _bar(name) as show:
-            _download(address, partial, progress or show)
+        with bar(name) as show:
+            download(address, partial, progress or show)
     except (OSError, HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ZeroflawError(
@@ -226,43 +210,6 @@ def fetch(
     return target
 
 
-@contextmanager
-def _bar(name: str) -> Iterator[Progressed]:
-    """A function that moves a bar on stderr, if that is a terminal."""
-    columns = (BarColumn(24), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress("{task.description}", *columns, console=console, transient=True) as bar:
-        task = bar.add_task(name, total=None, visible=console.is_terminal)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _download(url: str, partial: Path, progress: Progressed) -> None:
-    """Append what is missing of `url` to `partial`. Raises OSError if it ends early."""
-    done = partial.stat().st_size if partial.exists() else 0
-    request = Request(url, headers={"Range": f"bytes={done}-"} if done else {})
-    try:
-        response = urlopen(request, timeout=TIMEOUT)
-    except HTTPError as error:
-        whole = error.headers.get("Content-Range", "").rpartition("/")[2]
-        if error.code == 416 and whole == str(done):
-            return
-        if error.code == 416:  # there is more than the whole: it is of another file
-            partial.unlink()
-        raise
-    with response:
-        if response.status != 206:
-            done = 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
-        with partial.open("ab" if done else "wb") as file:
-            while chunk := response.read(CHUNK):
-                file.write(chunk)
-                done += len(chunk)
-                progress(done, total)
-    if total is not None and done < total:
-        raise OSError(f"the connection ended after {done} of {total} bytes")
-
-
 def _verify(path: Path, entry: WeightFile) -> None:
     """Raise ZeroflawError unless size and sha256 are the published ones, where these are known."""
     size = path.stat().st_size
@@ -272,7 +219,7 @@ def _verify(path: Path, entry: WeightFile) -> None:
         )
     if entry.sha256 is None:
         return
-    found = file_sha256(path)
+    found = file_digest(path)
     if found != entry.sha256:
         source = f" ({entry.notes})" if entry.notes else ""
         raise ZeroflawError(

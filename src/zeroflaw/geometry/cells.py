@@ -73,6 +73,31 @@ def gathered(points: Float64, edge: float, most: int) -> tuple[Int64, Int64, flo
         edge *= 1.5
 
 
+def touching_cells(points: Float64, edge: float) -> Int64:
+    """Number the clusters of points, those in cubes that touch at a face, edge or corner being one.
+
+    points: (N, 3); edge: of the cubes, in the points' unit, more than zero. Returns (N,), from 0.
+    Points within an edge's length of each other are always of one cluster, those farther apart than
+    two diagonals of a cube only by way of others. About a second for five million points.
+    """
+    low = points.min(axis=0)
+    extent = float((points.max(axis=0) - low).max())
+    edge = max(edge, extent / 2.0**20)  # so that a cube's number fits 63 bits
+    wide = int(extent / edge) + 2  # one more than there are, so that no step leads round the end
+    number = np.zeros(len(points), dtype=np.int64)
+    for axis in range(3):
+        number *= wide
+        number += ((points[:, axis] - low[axis]) / edge).astype(np.int64)
+    cubes, cube = np.unique(number, return_inverse=True)
+    steps = np.array([(x * wide + y) * wide + z for x, y, z in np.ndindex(3, 3, 3)])
+    links = []
+    for step in steps[14:] - steps[13]:  # the other half leads back
+        place = np.minimum(np.searchsorted(cubes, cubes + step), len(cubes) - 1)
+        start = np.flatnonzero(cubes[place] == cubes + step)
+        links.append(np.stack([start, place[start]], axis=1))
+    return joined(np.concatenate(links), len(cubes))[cube]
+
+
 def joined(links: Int64, count: int) -> Int64:
     """A component's number for each of `count` nodes. links: (L, 2)."""
     edges = (np.ones(len(links), dtype=np.int32), (links[:, 0], links[:, 1]))

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.area import point_areas
 from zeroflaw.geometry.cells import gathered, joined, linked_cells, numbered
-from zeroflaw.types import Bool, Float32, Float64, Int64, Region, Scan
+from zeroflaw.types import Bool, Float32, Float64, Int64, Region, Scan, ScanError
 
 NEIGHBORS = 6
 REACH = 2.5  # an edge is at most so many times the median distance to the nearest neighbours
@@ -49,6 +50,35 @@ def connected_regions(
         longest = REACH * _neighbor_distance(tree, marked) if reach is None else float(reach)
         component = _linked(tree, marked, longest)
     labels[inside] = _in_order(component)
+    return labels
+
+
+def label_regions(scan: Scan) -> Int64:
+    """Number the regions of a scan's anomalous points, (N,), −1 for normal points.
+
+    In an organised scan anomalous cells touch over edges and corners; in any other, points are
+    linked as by `connected_regions`, points at one place being one where most share theirs. Regions
+    are numbered from 0 in the order of their first point. Raises ScanError without labels.
+    """
+    if scan.labels is None:
+        raise ScanError(scan.source, "the points have no labels", "add the ground truth")
+    inside = np.flatnonzero(scan.labels)
+    labels = np.full(len(scan), -1, dtype=np.int64)
+    if len(inside) == 0:
+        return labels
+    if scan.grid is not None:
+        cells = np.arange(len(scan)) if scan.valid is None else np.flatnonzero(scan.valid)
+        marked = np.zeros(scan.grid, dtype=np.bool_)
+        marked.flat[cells[inside]] = True
+        touching, _ = ndimage.label(marked, structure=np.ones((3, 3)))
+        labels[inside] = _in_order(touching.flat[cells[inside]])
+        return labels
+    points = scan.points[inside]
+    place, first = numbered(points)
+    if 2 * len(first) > len(points):
+        return connected_regions(scan.points, scan.labels)
+    everywhere = np.ones(len(first), dtype=np.bool_)
+    labels[inside] = _in_order(connected_regions(points[first], everywhere)[place])
     return labels
 
 

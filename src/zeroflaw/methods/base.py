@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -94,6 +94,13 @@ class Method(nn.Module):
     def prepare(self, scan: Scan) -> Prepared:
         """Sample, cut patches, compute descriptors and frozen features: once per scan (B = 1)."""
         raise NotImplementedError
+
+    def preparation(self) -> dict[str, Any]:
+        """The settings that `prepare` and `target` depend on: with the same, features are shared.
+
+        By default all; a method leaves out those of its losses, heads and scores.
+        """
+        return asdict(self.config)
 
     def target(self, scan: Scan, prepared: Prepared) -> Target:
         """Labels of the prepared points. Raises ZeroflawError if the scan has none."""

@@ -7,7 +7,7 @@ Detection" (CVPR 2026, arXiv 2603.21511).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from zeroflaw.geometry.sample import farthest_point_sample
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
 from zeroflaw.methods.gfcm import GFCM
 from zeroflaw.methods.losses import dice_loss, focal_loss, geometric_loss, object_loss
-from zeroflaw.methods.mgfem import MGFEM
+from zeroflaw.methods.mgfem import MGFEM, Part
 from zeroflaw.methods.patch_fpfh import Source, patch_fpfh
 from zeroflaw.methods.prompts import HybridPrompts, prompt_tokens
 from zeroflaw.methods.scoring import (
@@ -34,6 +34,22 @@ from zeroflaw.methods.scoring import (
 )
 from zeroflaw.types import Float64, Int64, Scan, ScanError, ZeroflawError
 
+Modules = Literal["both", "mgfem", "gfcm", "none"]
+# What the patch embedding of MGFEM is made of.
+PARTS: dict[Modules, tuple[Part, ...]] = {
+    "both": ("layers", "geometric", "cls"),
+    "mgfem": ("layers", "cls"),
+    "gfcm": ("geometric",),
+    "none": (),
+}
+HEADS = ("patch_geo_encoder", "patch_feature_embedder")
+# Settings that neither patches nor frozen features depend on.
+NOT_PREPARED = (
+    *("hidden", "geometric", "gfcm", "modules", "prompts", "prompt_length"),
+    *("alpha", "rule", "top_share", "full_resolution"),
+    *("object_weight", "geometric_weight", "local_weight"),
+)
+
 
 @dataclass(frozen=True)
 class BTPConfig:
@@ -44,7 +60,9 @@ class BTPConfig:
     MGFEM and GFCM. prompts: the fixed words, normal first. prompt_length: learned vectors in front
     of them; 0 learns none, as the release in effect does. alpha, rule, top_share: of the object's
     score; "max" is the paper's table, "top" the authors' later rule. full_resolution: "nearest" in
-    the release. descriptor: where FPFH is computed; "sampled" in the release.
+    the release. descriptor: where FPFH is computed; "sampled" in the release. modules: "mgfem"
+    and "gfcm" leave the other one out, "none" both, so that the whole scan's embedding alone is
+    held against the texts and all points get the scan's score. A loss of weight 0 is left out.
     """
 
     points: int = 2048
@@ -69,10 +87,14 @@ class BTPConfig:
     descriptor: Source = "dense"
     object_weight: float = 0.5
     geometric_weight: float = 0.1
+    local_weight: float = 1.0
+    modules: Modules = "both"
 
     def __post_init__(self) -> None:
         for name in ("layers", "gfcm", "prompts"):  # lists, where the config comes from JSON
             object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.object_weight == 0 and (self.local_weight == 0 or self.modules == "none"):
+            raise ValueError("neither the points nor the objects have a loss")
 
     @staticmethod
     def release() -> BTPConfig:
@@ -113,10 +135,18 @@ class BTP(Method):
         super().__init__()
         self.config = config = BTPConfig() if config is None else config
         self.encoder = PointBERT(config.encoder()).requires_grad_(False)
-        self.patch_geo_encoder = GFCM(3, config.gfcm, config.geometric)
-        self.patch_feature_embedder = MGFEM(
-            config.width, config.geometric, config.text_space, config.hidden, len(config.layers)
-        )
+        parts = PARTS[config.modules]
+        if "geometric" in parts:
+            self.patch_geo_encoder = GFCM(3, config.gfcm, config.geometric)
+        if parts:
+            self.patch_feature_embedder = MGFEM(
+                config.width,
+                config.geometric,
+                config.text_space,
+                config.hidden,
+                len(config.layers),
+                parts,
+            )
         text = functional.normalize(torch.randn(2, config.text_space), dim=-1)
         self.register_buffer("text", text)
         self.prompts: HybridPrompts | None = None
@@ -163,13 +193,22 @@ class BTP(Method):
         index = sample(scan.points, config.points)
         sphere, _ = normalize(scan.points[index])
         points = torch.from_numpy(sphere)[None].to(self.get_buffer("text").device)
+        whole = torch.from_numpy(index)[None].to(points.device)
+        return Prepared({"index": whole, **self.encode(points).tensors})
+
+    @torch.no_grad()
+    def encode(self, points: Tensor) -> Prepared:
+        """Cut patches from sampled points in the unit sphere, (B, N, 3), and encode them.
+
+        Returns what `prepare` does, but for the index.
+        """
+        config = self.config
         center, patch_index = group_patches(points, config.groups, config.patch_size, sampled=True)
         gray = torch.full_like(points, 0.5)
         seen = self.encoder(torch.cat([points, gray], dim=-1), center, patch_index)
         layers = torch.stack([functional.normalize(x[:, 1:], dim=-1) for x in seen.layers], 1)
         return Prepared(
             {
-                "index": torch.from_numpy(index)[None].to(points.device),
                 "points": points,
                 "patch_index": patch_index,
                 "layers": layers,
@@ -194,36 +233,53 @@ class BTP(Method):
         return learned
 
     def forward(self, batch: Prepared) -> Evidence:
-        """Return logits; `tensors` holds patch (B, G), overall (B,) and geometric (B, G, 33)."""
+        """Return logits; `tensors` holds patch (B, G), overall (B,) and geometric (B, G, 33).
+
+        What the configuration's modules do not give is left out of `tensors`.
+        """
         text = self.text_embeddings()
         points, patch_index = batch["points"], batch["patch_index"]
-        geometric = self.patch_geo_encoder(points, patch_index)
-        similarity = self.patch_feature_embedder.similarity(
-            batch["layers"].unbind(1), geometric, batch["cls"], text
-        )
-        patch = similarity[..., 1] - similarity[..., 0]
         overall = global_logit(batch["embedding"], text)
+        parts = PARTS[self.config.modules]
+        if not parts:
+            everywhere = overall[:, None].expand(points.shape[:2])
+            return Evidence(overall, everywhere, {"overall": overall})
+        tensors = {"overall": overall}
+        if "geometric" in parts:
+            tensors["geometric"] = self.patch_geo_encoder(points, patch_index)
+        toward = text[1:] - text[:1]  # the logit is a difference, so one text does for both
+        similarity = self.patch_feature_embedder.similarity(
+            batch["layers"], tensors.get("geometric"), batch["cls"], toward
+        )
+        tensors["patch"] = patch = similarity[..., 0]
         return Evidence(
             object_logit=combine_object(overall, patch, self.config.alpha, "max"),
             point_logit=point_mean(patch, patch_index, points),
-            tensors={"patch": patch, "overall": overall, "geometric": geometric},
+            tensors=tensors,
         )
 
     def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
-        """Return focal, dice, object and geometric."""
-        contrast = geometric_loss(evidence.tensors["geometric"], target.tensors["fpfh"])
-        return {
-            "focal": focal_loss(evidence.point_logit, target.point),
-            "dice": dice_loss(torch.sigmoid(evidence.point_logit), target.point),
-            "object": self.config.object_weight * object_loss(evidence.object_logit, target.object),
-            "geometric": self.config.geometric_weight * contrast,
-        }
+        """Return focal, dice, object and geometric, but those of weight 0 or without a module."""
+        config, terms = self.config, {}
+        if config.local_weight and "patch" in evidence.tensors:
+            probability = torch.sigmoid(evidence.point_logit)
+            terms["focal"] = config.local_weight * focal_loss(evidence.point_logit, target.point)
+            terms["dice"] = config.local_weight * dice_loss(probability, target.point)
+        if config.object_weight:
+            contrast = object_loss(evidence.object_logit, target.object)
+            terms["object"] = config.object_weight * contrast
+        if config.geometric_weight and "geometric" in evidence.tensors:
+            contrast = geometric_loss(evidence.tensors["geometric"], target.tensors["fpfh"])
+            terms["geometric"] = config.geometric_weight * contrast
+        return terms
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
         """Average the patches' probabilities per point and carry them to the whole scan."""
         config = self.config
-        patch = torch.sigmoid(evidence.tensors["patch"])
         overall = torch.sigmoid(evidence.tensors["overall"])
+        if "patch" not in evidence.tensors:
+            return Scores(overall[0].expand(len(scan)), overall[0].item())
+        patch = torch.sigmoid(evidence.tensors["patch"])
         point = point_mean(patch, prepared["patch_index"], prepared["points"])[0]
         known = scan.points[prepared["index"][0].cpu().numpy()]
         whole = combine_object(overall, patch, config.alpha, config.rule, config.top_share)
@@ -234,8 +290,9 @@ class BTP(Method):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the heads, and the prompts by name: they learn faster and do not decay."""
-        heads = [*self.patch_geo_encoder.parameters(), *self.patch_feature_embedder.parameters()]
-        groups: list[dict[str, Any]] = [{"params": heads}]
+        modules = [name for name in HEADS if hasattr(self, name)]
+        heads = [one for name in modules for one in self.get_submodule(name).parameters()]
+        groups: list[dict[str, Any]] = [{"params": heads}] if heads else []
         if self.prompts is not None:
             groups.append({"name": "prompts", "params": [self.prompts.ctx]})
         return groups
@@ -244,6 +301,11 @@ class BTP(Method):
     def finish(self) -> None:
         """Store the text embeddings, so that inspection needs no text tower."""
         self.get_buffer("text").copy_(self.text_embeddings())
+
+    def preparation(self) -> dict[str, Any]:
+        """Return the encoder's settings, the sampling's and the descriptor's."""
+        settings = super().preparation()
+        return {name: value for name, value in settings.items() if name not in NOT_PREPARED}
 
     def inspection_state(self) -> dict[str, Tensor]:
         """Return all entries but the prompts'."""

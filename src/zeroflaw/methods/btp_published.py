@@ -8,12 +8,11 @@ from zeroflaw.encoders.entries import load_entries, named_tensors, read_checkpoi
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.text import load_text_tower
 from zeroflaw.encoders.weights import listing, path_of
-from zeroflaw.methods.btp import BTP, BTPConfig
+from zeroflaw.methods.btp import BTP, HEADS, BTPConfig
 from zeroflaw.types import ZeroflawError
 
 POINT_ENCODER = "ulip2-pointbert"
 TEXT_TOWERS = ("clip-bigg", "clip-bigg-torch")  # the same weights in two files
-HEADS = ("patch_geo_encoder", "patch_feature_embedder")
 PROMPTS = ("ctx", "token_prefix_pos", "token_suffix_pos", "token_prefix_neg", "token_suffix_neg")
 BESIDE = {"prompt_learner", "epoch", "loss"}
 

@@ -5,12 +5,13 @@ Source: BTP (CVPR 2026), section "MGFEM". Entry names are those of the released 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+Part = Literal["layers", "geometric", "cls"]
 
 
 def _mapper(channels: int, hidden: int, out: int) -> nn.Sequential:
@@ -18,7 +19,10 @@ def _mapper(channels: int, hidden: int, out: int) -> nn.Sequential:
 
 
 class MGFEM(nn.Module):
-    """Patch embeddings Z = φ_f([Σ softmax(α)_l φ_s(H_l) ‖ φ_g(F_geo) ‖ φ_c(cls)])."""
+    """Patch embeddings Z = φ_f([Σ softmax(α)_l φ_s(H_l) ‖ φ_g(F_geo) ‖ φ_c(cls)]).
+
+    parts: which of the three are there; fewer in ablations.
+    """
 
     def __init__(
         self,
@@ -27,38 +31,56 @@ class MGFEM(nn.Module):
         out: int = 1280,
         hidden: int = 512,
         layers: int = 4,
+        parts: tuple[Part, ...] = ("layers", "geometric", "cls"),
     ) -> None:
         super().__init__()
-        self.mapper_pointbert = _mapper(width, hidden, out)
-        self.mapper_fpfh = _mapper(geometric, hidden, out)
-        self.mapper_global = _mapper(width, hidden, out)
-        self.fusion_proj = _mapper(3 * out, out, out)
-        self.layer_weights = nn.Parameter(torch.zeros(layers))
+        self.parts = parts
+        if "layers" in parts:
+            self.mapper_pointbert = _mapper(width, hidden, out)
+        if "geometric" in parts:
+            self.mapper_fpfh = _mapper(geometric, hidden, out)
+        if "cls" in parts:
+            self.mapper_global = _mapper(width, hidden, out)
+        self.fusion_proj = _mapper(len(parts) * out, out, out)
+        if "layers" in parts:
+            self.layer_weights = nn.Parameter(torch.zeros(layers))
 
-    def hidden(self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor) -> Tensor:
+    def hidden(self, layers: Tensor, geometric: Tensor | None, cls: Tensor) -> Tensor:
         """Return what enters φ_f's last linear layer, (B, G, out).
 
-        layers: L tensors (B, G, width), unit length. geometric: (B, G, geometric). cls:
-        (B, width), unit length. The linear layer behind φ_s's ReLU is shared, so the layers are
-        averaged before it; the class token's part is computed once per cloud.
+        layers: (B, L, G, width), unit length. geometric: (B, G, geometric). cls: (B, width), unit
+        length. What is linear is done where it costs least: the linear layer behind φ_s's ReLU is
+        shared, so the layers are averaged before it; φ_f's first layer is cut into its parts, and
+        the class token's is computed once per cloud.
         """
-        share = torch.softmax(self.layer_weights, dim=0)
-        first, last = self.mapper_pointbert[0], self.mapper_pointbert[2]
-        mixed = torch.stack([functional.relu(first(layer)) for layer in layers], dim=-1) @ share
         fuse: Any = self.fusion_proj[0]
-        weight = fuse.weight.view(fuse.out_features, 3, -1)
-        patch = functional.linear(last(mixed), weight[:, 0])
-        patch = patch + functional.linear(self.mapper_fpfh(geometric), weight[:, 1])
-        whole = functional.linear(self.mapper_global(cls), weight[:, 2], fuse.bias)
-        return functional.relu(patch + whole[:, None])
+        weight = dict(zip(self.parts, fuse.weight.chunk(len(self.parts), dim=1), strict=True))
+        fused: Tensor = fuse.bias
+        if "cls" in weight:
+            fused = functional.linear(self.mapper_global(cls), weight["cls"], fused)[:, None]
+        if "layers" in weight:
+            mixed = self._mixed(layers)
+            fused = fused + _chain(mixed, self.mapper_pointbert[2], weight["layers"])
+        if "geometric" in weight:
+            shape = self.mapper_fpfh[:2](geometric)
+            fused = fused + _chain(shape, self.mapper_fpfh[2], weight["geometric"])
+        return functional.relu(fused)
 
-    def forward(self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor) -> Tensor:
+    def _mixed(self, layers: Tensor) -> Tensor:
+        """Return the layers' mean behind φ_s's ReLU, (B, G, hidden)."""
+        batch, count, groups, _ = layers.shape
+        first: Any = self.mapper_pointbert[0]
+        rows = functional.relu(functional.linear(layers, first.weight, first.bias), inplace=True)
+        share = torch.softmax(self.layer_weights, dim=0)
+        return torch.matmul(share, rows.view(batch, count, -1)).view(batch, groups, -1)
+
+    def forward(self, layers: Tensor, geometric: Tensor | None, cls: Tensor) -> Tensor:
         """Return the patch embeddings, (B, G, out), not normalised. Arguments as in `hidden`."""
         out: Tensor = self.fusion_proj[2](self.hidden(layers, geometric, cls))
         return out
 
     def similarity(
-        self, layers: Sequence[Tensor], geometric: Tensor, cls: Tensor, text: Tensor
+        self, layers: Tensor, geometric: Tensor | None, cls: Tensor, text: Tensor
     ) -> Tensor:
         """Return the embeddings' inner products with `text` (K, out), (B, G, K).
 
@@ -69,3 +91,13 @@ class MGFEM(nn.Module):
         weight: Tensor = text @ last.weight
         shift: Tensor = text @ last.bias
         return self.hidden(layers, geometric, cls) @ weight.T + shift
+
+
+def _chain(rows: Tensor, layer: Any, weight: Tensor) -> Tensor:
+    """Return `layer(rows) @ weight.T`; the two matrices are multiplied first if rows are many.
+
+    rows: (B, G, hidden); weight: (out, channels of the layer).
+    """
+    if rows.shape[0] * rows.shape[1] <= rows.shape[2]:
+        return functional.linear(layer(rows), weight)
+    return functional.linear(rows, weight @ layer.weight, weight @ layer.bias)

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from zeroflaw.datasets.base import GOOD
 from zeroflaw.io.atomic import replacing
 from zeroflaw.types import Bool, Float32, Int64, ZeroflawError
 
 PREVIEW = 8192  # points of a scan that are kept with their places, for pictures
 ENDING = ".npz"
+_EVEN = ("label", "region", "sampled")  # hold long runs, and become a hundredth when packed
+_DATE = (1980, 1, 1, 0, 0, 0)  # of all files in the archive: the same scores are the same bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +45,11 @@ class StoredScores:
 
     @property
     def defective(self) -> bool:
-        """Whether the ground truth marks any point."""
-        return bool(self.label.any())
+        """Whether the scan is of a defective part.
+
+        The data set's kind tells, else the labels: a missing part may leave no point to mark.
+        """
+        return self.kind != GOOD if self.kind else bool(self.label.any())
 
 
 def stored_path(folder: Path, name: str) -> Path:
@@ -58,22 +64,69 @@ def write_stored(folder: Path, scores: StoredScores) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZeroflawError(f"{path.parent}: cannot be made ({error.strerror})") from None
-    arrays = {field.name: np.asarray(getattr(scores, field.name)) for field in fields(scores)}
-    with replacing(path) as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for field in fields(scores):
+            member = zipfile.ZipInfo(f"{field.name}.npy", _DATE)
+            member.compress_type = zipfile.ZIP_STORED
+            if field.name in _EVEN:
+                member.compress_type = zipfile.ZIP_DEFLATED
+            with archive.open(member, "w", force_zip64=True) as part:
+                array = np.asarray(getattr(scores, field.name))
+                np.lib.format.write_array(part, array, allow_pickle=False)
+
+
+def read_identity(path: Path) -> str | None:
+    """Return whose scores lie in a file without reading them; None if none or damaged ones do."""
+    return _read_text(path, "identity")
+
+
+def read_category(path: Path) -> str | None:
+    """Return the category of the scan whose scores lie in a file, None as `read_identity`."""
+    return _read_text(path, "category")
+
+
+def _read_text(path: Path, name: str) -> str | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return str(file[name]) if set(file.files) >= _names() else None
+    except Exception:  # a damaged archive can raise anything
+        return None
 
 
 def read_stored(path: Path) -> StoredScores:
     """Read the scores in a file. Raises ZeroflawError for a missing or damaged one."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {field.name: file[field.name] for field in fields(StoredScores)}
+            found = {name: file[name] for name in _names()}
+        scores = StoredScores(
+            **{name: value.item() if value.ndim == 0 else value for name, value in found.items()}
+        )
+        _check(scores)
     except FileNotFoundError:
         raise ZeroflawError(f"{path}: there are no scores here; run the evaluation again") from None
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # a damaged archive can raise anything
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise ZeroflawError(
             f"{path}: damaged scores ({reason}); delete the file and run the evaluation again"
         ) from None
-    plain = {name: value.item() if value.ndim == 0 else value for name, value in found.items()}
-    return StoredScores(**plain)
+    return scores
+
+
+def _names() -> set[str]:
+    return {field.name for field in fields(StoredScores)}
+
+
+def _check(scores: StoredScores) -> None:
+    """Raise ValueError where the parts do not fit each other."""
+    count = len(scores.point)
+    if not (scores.point.shape == scores.label.shape == scores.region.shape == (count,)):
+        raise ValueError("scores, labels and regions are not of the same points")
+    if not (np.isfinite(scores.point).all() and np.isfinite(scores.object)):
+        raise ValueError("scores are no numbers")
+    if scores.label.dtype != np.bool_ or not np.array_equal(scores.region >= 0, scores.label):
+        raise ValueError("labels and regions do not agree")
+    if scores.preview_points.shape != (len(scores.preview_index), 3):
+        raise ValueError("the preview's points are not those of its index")
+    for index in (scores.sampled, scores.preview_index):
+        if index.dtype.kind != "i" or ((index < 0) | (index >= count)).any():
+            raise ValueError("an index points beyond the scan")

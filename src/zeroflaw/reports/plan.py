@@ -1,0 +1,70 @@
+"""What an evaluation is of: the scans that it should have scores of, as a file in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zeroflaw.io.atomic import replacing
+from zeroflaw.types import ZeroflawError
+
+PLAN = "evaluation.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class PlannedScan:
+    """A scan of an evaluation. identity: of scan and detector, see StoredScores."""
+
+    name: str
+    category: str
+    identity: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that figures are computed from besides the stored scores.
+
+    detector, data, left_out, about: as in Results. split: of the data set. scans: sorted by name.
+    """
+
+    detector: str
+    data: str
+    split: str
+    scans: tuple[PlannedScan, ...]
+    left_out: tuple[str, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The categories of the scans, sorted."""
+        return tuple(sorted({scan.category for scan in self.scans}))
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write `evaluation.json`. Raises ZeroflawError."""
+    with replacing(folder / PLAN) as file:
+        content = {"format": FORMAT, **asdict(plan)}
+        file.write((json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
+
+
+def read_plan(folder: Path) -> Plan:
+    """Read `evaluation.json`. Raises ZeroflawError if it is missing or damaged."""
+    path = folder / PLAN
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("format") != FORMAT:
+            raise ValueError("of another version")
+        scans = tuple(PlannedScan(**scan) for scan in content.pop("scans"))
+        return Plan(**{**content, "scans": scans, "left_out": tuple(content["left_out"])})
+    except OSError as error:
+        raise ZeroflawError(
+            f"{path}: cannot be read ({error.strerror}); name the --out of an evaluation"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ZeroflawError(
+            f"{path}: damaged ({' '.join(repr(error).split())}); run the evaluation again"
+        ) from None

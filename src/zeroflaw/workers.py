@@ -1,0 +1,80 @@
+"""Jobs shared among processes: the same results whoever does them, and no process left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from zeroflaw.types import ZeroflawError
+
+Shared = TypeVar("Shared")
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+MOST = 8  # processes, where nobody says how many
+_in_this_process: list[Any] = []  # what a worker's `start` gave
+
+
+def default_workers() -> int:
+    """Return how many processes to use where nobody says: one per core that we may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return min(len(os.sched_getaffinity(0)), MOST)
+    return min(os.cpu_count() or 1, MOST)
+
+
+def in_processes(
+    work: Callable[[Shared, Job], Result],
+    start: Callable[[], Shared],
+    jobs: Sequence[Job],
+    workers: int,
+) -> Iterator[tuple[int, Result]]:
+    """Yield the number of every job and `work(start(), job)`, as they are done.
+
+    start: called once per process. Both functions and all that they take are pickled, so they
+    stand at the top of a module. With one worker, or one job, all happens in this process.
+    Interrupted, the jobs in progress are finished and the others dropped; workers whose parent is
+    killed end by themselves. Raises ZeroflawError if a worker is killed, and what `work` raises.
+    """
+    workers = min(workers, len(jobs))
+    if workers <= 1:
+        if jobs:
+            shared = start()
+            yield from ((number, work(shared, job)) for number, job in enumerate(jobs))
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (start,)) as pool:
+        try:
+            numbers = {pool.submit(_do, work, job): number for number, job in enumerate(jobs)}
+            for done in as_completed(numbers):
+                yield numbers.pop(done), done.result()
+        except BrokenProcessPool:
+            raise ZeroflawError(
+                "a worker process was killed, perhaps for want of memory; use fewer --workers"
+            ) from None
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(start: Callable[[], Any]) -> None:
+    """Run in a worker before its first job: Ctrl-C is the parent's affair, its end ours."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _in_this_process[:] = [start()]
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _do(work: Callable[[Any, Any], Any], job: Any) -> Any:
+    return work(_in_this_process[0], job)
