@@ -134,7 +134,7 @@ def go_on_from(method: Compact, weights: Path) -> None:
     for _ in range(400):
         optimizer.zero_grad()
         off = ((tower()[: len(text)] - text) ** 2).sum()
-        off.backward()  # type: ignore[no-untyped-call]
+        off.backward()
         optimizer.step()
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -18,12 +21,23 @@ from zeroflaw.synthesis.implicit import (
 )
 from zeroflaw.synthesis.shapes import Shape
 from zeroflaw.synthesis.sweeps import shaped
-from zeroflaw.types import Float64
+from zeroflaw.types import Float32, Float64
 
 
-def _shape(field: Field, low: list[float], high: list[float], name: str) -> Shape:
-    vertices, faces = meshed(field, np.array(low), np.array(high))
-    return shaped(vertices, faces, name)
+def _shape(
+    field: Field, low: list[float], high: list[float], name: str, variants: Sequence[Field] = ()
+) -> Shape:
+    """variants: the part without one of its features each."""
+    box = np.array(low), np.array(high)
+    vertices, faces = meshed(field, *box)
+    others = tuple(partial(meshed, other, *box) for other in variants)
+    return replace(shaped(vertices, faces, name), variants=others)
+
+
+def _without_one(parts: list[Field], first: int, fillet: float) -> list[Field]:
+    """The blends of all parts but one, for each of them from number `first` on."""
+    kept = [[*parts[:i], *parts[i + 1 :]] for i in range(first, len(parts))]
+    return [merged(some, fillet) for some in kept]
 
 
 def _mirrored(fields: list[tuple[Float64, Float64, float, float]]) -> list[Field]:
@@ -64,9 +78,10 @@ def animal(rng: np.random.Generator) -> Shape:
     if rng.random() < 0.6:
         end = np.array([-long - rng.uniform(0.2, 0.5), 0, rng.uniform(-0.1, 0.5)])
         parts.append(capsule(np.array([-0.8 * long, 0, 0.1]), end, rng.uniform(0.06, 0.12), 0.7))
-    return _shape(
-        merged(parts, rng.uniform(0.08, 0.25)), [-1.5, -0.8, -1.2], [1.6, 0.8, 1.3], "animal"
-    )
+    fillet = rng.uniform(0.08, 0.25)
+    without_limb = _without_one(parts, 3, fillet)
+    low, high = [-1.5, -0.8, -1.2], [1.6, 0.8, 1.3]
+    return _shape(merged(parts, fillet), low, high, "animal", without_limb)
 
 
 def fruit(rng: np.random.Generator) -> Shape:
@@ -85,7 +100,7 @@ def fruit(rng: np.random.Generator) -> Shape:
     )
     with_stalk = rng.random() < 0.5
 
-    def field(at: np.ndarray) -> np.ndarray:
+    def field(at: Float32) -> Float32:
         bent = at.copy()
         bent[0] = bent[0] + np.float32(bow) * (at[2] ** 2 - np.float32(0.4))
         angle = np.arctan2(bent[1], bent[0])
@@ -93,7 +108,7 @@ def fruit(rng: np.random.Generator) -> Shape:
         value = body(bent) + np.float32(deep) * np.cos(ribs * angle) * np.minimum(across, 1)
         sink = np.float32(dimple) * np.exp(-((across / np.float32(reach)) ** 2)) * (bent[2] > 0)
         value = value + sink
-        return np.minimum(value, stalk(at)) if with_stalk else value
+        return np.asarray(np.minimum(value, stalk(at)) if with_stalk else value, np.float32)
 
     return _shape(field, [-1.7, -1.2, -1.8], [1.7, 1.2, 2.1], "fruit")
 
@@ -119,8 +134,14 @@ def casting(rng: np.random.Generator) -> Shape:
     for y in np.linspace(-0.5, 0.5, ribs) * half[1] if ribs else []:
         middle = np.array([0, y, half[2] + 0.3 * tall])
         parts.append(block(middle, np.array([0.8, 0.05, 0.3 * tall + 0.05]), 0.03, 0.05))
-    field = without(merged(parts, rng.uniform(0.05, 0.18)), tools)
-    return _shape(field, [-1.1, -1.1, -0.35], [1.1, 1.1, 1.2], "casting")
+    fillet = rng.uniform(0.05, 0.18)
+    bosses = len(tools)
+    variants = [
+        without(body, [*tools[:i], *tools[i + 1 :]] if i < bosses else tools)
+        for i, body in enumerate(_without_one(parts, 1, fillet))
+    ]
+    field = without(merged(parts, fillet), tools)
+    return _shape(field, [-1.1, -1.1, -0.35], [1.1, 1.1, 1.2], "casting", variants)
 
 
 def housing(rng: np.random.Generator) -> Shape:
@@ -147,7 +168,10 @@ def housing(rng: np.random.Generator) -> Shape:
         for y in (1.0, -1.0):
             at = np.array([x * reach[0], y * reach[1], -half[2] + wall + tall / 2])
             parts.append(rod(at, 2, rng.uniform(0.1, 0.1), tall / 2 + 0.05))
-    return _shape(merged(parts, 0.05), [-1.1, -1.1, -0.7], [1.1, 1.1, 0.7], "housing")
+    without_pillar = _without_one(parts, 1, 0.05)
+    return _shape(
+        merged(parts, 0.05), [-1.1, -1.1, -0.7], [1.1, 1.1, 0.7], "housing", without_pillar
+    )
 
 
 def handle(rng: np.random.Generator) -> Shape:
@@ -169,12 +193,13 @@ def shell(rng: np.random.Generator) -> Shape:
     high, wall = rng.uniform(0.35, 0.7), rng.uniform(0.06, 0.1)
     spread = rng.uniform(0.7, 1.1)
 
-    def field(at: np.ndarray) -> np.ndarray:
+    def field(at: Float32) -> Float32:
         x, y, z = at
         fan = np.arctan2(y, x + np.float32(1.1)) / np.float32(spread)
         rib = np.float32(deep) * np.cos(ribs * np.pi * fan)
         length = np.sqrt(x * x + y * y + (z / np.float32(high)) ** 2)
         outer = (length - 1) * np.float32(high) + rib * np.clip(x + 1, 0, 1)
-        return np.maximum(np.maximum(outer, -(outer + np.float32(wall))), -z)
+        inner = -(outer + np.float32(wall))
+        return np.asarray(np.maximum(np.maximum(outer, inner), -z), np.float32)
 
     return _shape(field, [-1.2, -1.2, -0.1], [1.2, 1.2, high + 0.2], "shell")

@@ -16,7 +16,9 @@ class Change:
 
     index: (L,) which of the site's points; points, normals: (L, 3) after it; area: (L,) stretch,
     0 where the surface is gone; deviation: (L,) signed, from the good surface; defective: (L,).
-    added, added_normals: (A, 3) new surface, all defective; added_deviation: (A,).
+    added, added_normals: (A, 3) new surface; added_deviation: (A,); added_defective: (A,), None
+    for all. added_rays: (A, 3), to the viewer, where it is known that the sensor sees all of it;
+    else None. size: diameter of the defect where it is not the site's.
     """
 
     index: Int64
@@ -28,6 +30,9 @@ class Change:
     added: Float32
     added_normals: Float32
     added_deviation: Float32
+    added_defective: Bool | None = None
+    added_rays: Float32 | None = None
+    size: float | None = None
 
 
 def displaced(site: Site, index: Int64, move: Map, *, floor: float = 0.12) -> Change:
@@ -43,3 +48,11 @@ def displaced(site: Site, index: Int64, move: Map, *, floor: float = 0.12) -> Ch
 def nothing() -> tuple[Float32, Float32, Float32]:
     """No added surface: points, normals and deviations."""
     return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+
+
+def unchanged() -> Change:
+    """No defect at all: the site cannot bear one of the kind."""
+    none = np.zeros(0, np.int64)
+    points, normals, away = nothing()
+    gone = none.astype(bool)
+    return Change(none, points, normals, away, away, gone, points, normals, away)

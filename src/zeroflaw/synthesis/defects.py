@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from zeroflaw.synthesis.change import Change, displaced, nothing
-from zeroflaw.synthesis.features import shifted
+from zeroflaw.synthesis.features import missing, shifted
 from zeroflaw.synthesis.marks import excess, scratch
 from zeroflaw.synthesis.patch import Footprint, Site, Waves, axes_about, near, profile
 from zeroflaw.types import Float32, Int64
@@ -56,25 +57,31 @@ def dent(site: Site, rng: np.random.Generator) -> Change:
 
 
 def rough(site: Site, rng: np.random.Generator) -> Change:
-    """A patch with a grain of its own, a few points wide; the whole patch is defective."""
+    """A patch with a grain of its own; defective where its heights around a point are visible."""
     print_ = Footprint.random(site, rng)
     shortest = 3.0 * site.spacing
     longest = max(2 * shortest, 0.3 * site.size)
     grain = Waves.random(shortest, longest, rng, 24)
     sharpness = float(rng.uniform(0.5, 0.9))
-    strength = np.float32(min(0.5 * site.amplitude, max(0.06 * longest, 1.5 * site.visible)))
+    strength = np.float32(max(min(0.5 * site.amplitude, 0.06 * longest), 1.5 * site.visible))
     index = site.same_side(1.25 * site.radius)
     normals = site.normals[index]
 
-    def envelope(points: Float32) -> Float32:
-        return np.asarray(strength * profile(print_.reach(points), sharpness), np.float32)
-
     def move(points: Float32) -> Float32:
-        return points + (envelope(points) * grain(points))[:, None] * normals
+        height = strength * profile(print_.reach(points), sharpness) * grain(points)
+        return np.asarray(points + height[:, None] * normals, np.float32)
 
-    level = envelope(site.points[index])
-    defective = level > max(0.7 * site.visible, 0.2 * float(strength))
-    return replace(displaced(site, index, move), defective=defective)
+    change = displaced(site, index, move)
+    level = _local_root_mean_square(change.deviation, site.points[index])
+    defective = level > max(site.visible, 0.12 * float(level.max(initial=0)))
+    return replace(change, defective=defective)
+
+
+def _local_root_mean_square(values: Float32, points: Float32, count: int = 24) -> Float32:
+    """Of the values at each point and its nearest ones, some two or three spacings around it."""
+    _, nearest = cKDTree(points).query(points, k=min(count, len(points)))
+    square = (values * values)[nearest.reshape(len(points), -1)]
+    return np.asarray(np.sqrt(square.mean(axis=1)), np.float32)
 
 
 def crack(site: Site, rng: np.random.Generator) -> Change:
@@ -291,7 +298,11 @@ DEFECTS: dict[str, Defect] = {
     "scratch": scratch,
     "excess": excess,
     "shifted": shifted,
+    "missing": missing,
 }
+
+NEED_FEATURES = frozenset({"missing"})
+"""Kinds that only parts with features can have."""
 
 PROTRUDING = frozenset({"break", "flat"})
 """Kinds that need a place that stands out: an edge, a corner, a convex face."""

@@ -1,12 +1,17 @@
-"""Defects of what a part is made of: a feature that is not where it belongs."""
+"""Defects of what a part is made of: a feature that is absent or not where it belongs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from zeroflaw.synthesis.change import Change, displaced
-from zeroflaw.synthesis.patch import Footprint, Site, profile
-from zeroflaw.types import Float32
+from zeroflaw.synthesis.change import Change, displaced, unchanged
+from zeroflaw.synthesis.parts import Feature, enclosed
+from zeroflaw.synthesis.patch import Footprint, Site, distance_from, profile
+from zeroflaw.synthesis.sensor import PIXEL_SPACINGS, look
+from zeroflaw.synthesis.surfaces import sample_triangles
+from zeroflaw.types import Bool, Float32
 
 
 def shifted(site: Site, rng: np.random.Generator) -> Change:
@@ -23,3 +28,68 @@ def shifted(site: Site, rng: np.random.Generator) -> Change:
         return np.asarray(points + (np.float32(far) * hill)[:, None] * along, np.float32)
 
     return displaced(site, index, move, floor=0.05)
+
+
+def missing(site: Site, rng: np.random.Generator) -> Change:
+    """A boss, rib, limb or handle is absent; labelled is the surface that it would have covered."""
+    part = site.part
+    if not part.features:
+        return unchanged()
+    feature = part.features[int(rng.integers(len(part.features)))]()
+    goes = feature.gone[part.face]
+    index = np.flatnonzero(goes[part.seen])
+    if not 12 <= len(index) <= 0.4 * len(part.seen):
+        return unchanged()
+    bare = _laid_bare(site, feature, goes, rng)
+    away = -np.abs(distance_from(site, index, bare.points, 1.0))
+    away[~bare.covered] = 0
+    defective = away < -site.visible
+    return Change(
+        index=index,
+        points=site.points[index],
+        normals=site.normals[index],
+        area=np.zeros(len(index), np.float32),
+        deviation=np.zeros(len(index), np.float32),
+        defective=np.zeros(len(index), dtype=bool),
+        added=bare.points,
+        added_normals=bare.normals,
+        added_deviation=away,
+        added_defective=defective,
+        added_rays=bare.rays,
+        size=2 * site.spacing * float(np.sqrt(defective.sum() / np.pi)),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Bare:
+    """Surface seen without a feature only. covered: the feature lay on it, not just before it."""
+
+    points: Float32
+    normals: Float32
+    rays: Float32
+    covered: Bool
+
+
+def _laid_bare(site: Site, feature: Feature, goes: Bool, rng: np.random.Generator) -> _Bare:
+    """What the sensor sees of the part without the feature and had not seen with it."""
+    part = site.part
+    stays = np.flatnonzero(~goes)
+    points, normals = part.points[stays], part.normals[stays]
+    fresh = np.ones(len(part.points), dtype=bool)
+    fresh[part.seen] = False
+    fresh = fresh[stays]
+    if feature.come is not None and feature.come.area > 0:
+        count = max(1, round(feature.come.area / site.spacing**2))
+        come = sample_triangles(feature.come, count, rng)
+        points = np.concatenate([points, come.points @ part.turn.T])
+        normals = np.concatenate([normals, come.normals @ part.turn.T])
+        fresh = np.append(fresh, np.ones(count, dtype=bool))
+    sight = look(points, normals, part.sensor, PIXEL_SPACINGS * site.spacing)
+    new = fresh[sight.index]
+    rows, rays = sight.index[new], sight.ray[new]
+    points, normals = points[rows], normals[rows]
+    normals[np.einsum("ij,ij->i", normals, rays) < 0] *= -1
+    covered = rows >= len(stays)
+    if feature.come is None:
+        covered = enclosed(points, part.points[goes], part.normals[goes], site.spacing**2)
+    return _Bare(points, normals, rays, covered)

@@ -8,17 +8,18 @@ import numpy as np
 
 from zeroflaw.synthesis.change import Change
 from zeroflaw.synthesis.defects import DEFECTS, FACING, FEATURED, PROTRUDING
-from zeroflaw.synthesis.patch import Site
+from zeroflaw.synthesis.patch import Part, Site
 from zeroflaw.synthesis.sensor import (
     PIXEL_SPACINGS,
     Sensor,
+    Sight,
     look,
     measured,
     random_rotation,
     random_sensor,
     returned_density,
 )
-from zeroflaw.synthesis.shapes import Shape, Triangles, UnusableShape
+from zeroflaw.synthesis.shapes import Shape, UnusableShape
 from zeroflaw.synthesis.surfaces import sample_triangles
 from zeroflaw.types import Bool, Float32, Float64, Int64, Scan
 
@@ -79,6 +80,7 @@ class _View:
     points: Float32
     normals: Float32
     rays: Float32
+    part: Part
     sensor: Sensor
     spacing: float
     count: int
@@ -103,35 +105,34 @@ def good_twin(shape: Shape, seed: int, settings: Settings = Settings()) -> Synth
 
 
 def _view(
-    shape: Shape, settings: Settings, part: np.random.Generator, surface: np.random.Generator
+    shape: Shape, settings: Settings, pose: np.random.Generator, surface: np.random.Generator
 ) -> _View:
     triangles = shape.triangles
-    wanted = int(part.integers(settings.points[0], settings.points[1] + 1))
-    one_sided = bool(part.random() < settings.one_sided_share)
-    sensor = random_sensor(part, one_sided, settings.noise)
-    turn = random_rotation(part)
-    share = max(_look(triangles, PILOT, turn, sensor, surface)[3], 0.02)
-    total = int(min(SPARE * wanted / share, 12 * wanted))
-    points, normals, rays, share = _look(triangles, total, turn, sensor, surface)
+    wanted = int(pose.integers(settings.points[0], settings.points[1] + 1))
+    one_sided = bool(pose.random() < settings.one_sided_share)
+    sensor = random_sensor(pose, one_sided, settings.noise)
+    turn = random_rotation(pose)
+    share = len(_look(shape, PILOT, turn, sensor, surface)[1].index) / PILOT
+    total = int(min(SPARE * wanted / max(share, 0.02), 12 * wanted))
+    part, sight = _look(shape, total, turn, sensor, surface)
+    points, normals = part.points[part.seen], part.normals[part.seen]
+    normals[np.einsum("ij,ij->i", normals, sight.ray) < 0] *= -1
     count = min(wanted, int(len(points) / 1.3))
     if count < 1000:
         raise UnusableShape(f"{shape.name}: hardly any of the part can be seen from outside")
     spacing = float(np.sqrt(triangles.area / total))
-    return _View(points, normals, rays, sensor, spacing, count, one_sided)
+    return _View(points, normals, sight.ray, part, sensor, spacing, count, one_sided)
 
 
 def _look(
-    triangles: Triangles, total: int, turn: Float32, sensor: Sensor, rng: np.random.Generator
-) -> tuple[Float32, Float32, Float32, float]:
-    """Seen points, normals towards the viewer, rays, and the seen share of `total` samples."""
-    samples = sample_triangles(triangles, total, rng)
+    shape: Shape, total: int, turn: Float32, sensor: Sensor, rng: np.random.Generator
+) -> tuple[Part, Sight]:
+    """`total` samples of the part in its pose, and which of them the sensor sees."""
+    samples = sample_triangles(shape.triangles, total, rng)
     points, normals = samples.points @ turn.T, samples.normals @ turn.T
-    cell = PIXEL_SPACINGS * float(np.sqrt(triangles.area / total))
+    cell = PIXEL_SPACINGS * float(np.sqrt(shape.triangles.area / total))
     sight = look(points, normals, sensor, cell)
-    points, normals = points[sight.index], normals[sight.index]
-    away = np.einsum("ij,ij->i", normals, sight.ray) < 0
-    normals[away] = -normals[away]
-    return points, normals, sight.ray, len(points) / total
+    return Part(shape, points, normals, samples.face, sight.index, turn, sensor), sight
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,16 +173,18 @@ def _defective(
         size = max(size, min(5 * spacing, settings.sizes[1]))
         relative = float(np.exp(rng.uniform(*np.log(settings.amplitudes))))
         amplitude = max(relative * size, 2.0 * visible)
-        site = Site(view.points, view.normals, 0, size, amplitude, view.spacing, visible)
+        spread = (size, amplitude, view.spacing, visible)
+        site = Site(view.points, view.normals, 0, *spread, view.part)
         site = replace(site, seed=_seed(site, kind, rng))
         change = DEFECTS[kind](site, rng)
         cloud = _changed(good, view, change, rng)
         seen = cloud.density > 0
         share = float((cloud.labels & seen).sum()) / max(int(seen.sum()), 1)
-        if share * view.count >= 12 and share < 0.4:
-            gap = size / 2 if (change.area == 0).any() else 0.0
+        if share * view.count >= FEWEST and share < 0.4:
+            cut = change.size is None and bool((change.area == 0).any())
+            gap = size / 2 if cut else 0.0
             peak = float(np.abs(np.append(change.deviation, change.added_deviation)).max())
-            return _Made(cloud, kind, size, max(gap, peak))
+            return _Made(cloud, kind, change.size or size, max(gap, peak))
     return None
 
 
@@ -249,7 +252,9 @@ def _changed(cloud: _Cloud, view: _View, change: Change, rng: np.random.Generato
     local = np.concatenate([change.points, change.added])
     normals = np.concatenate([change.normals, change.added_normals])
     area = np.concatenate([change.area, np.ones(len(change.added), np.float32)])
-    if view.one_sided or len(change.added):
+    if change.added_rays is not None:
+        rays[len(index) :] = change.added_rays
+    elif view.one_sided or len(change.added):
         solid = np.flatnonzero(area > 0.05)
         cell = PIXEL_SPACINGS * view.spacing
         sight = look(local[solid], normals[solid], sensor, cell, facing=True)
@@ -260,13 +265,14 @@ def _changed(cloud: _Cloud, view: _View, change: Change, rng: np.random.Generato
     returned = returned_density(local, normals, rays, sensor, area)
     density[index] = returned[: len(index)]
     extra = len(change.added)
+    bad = np.ones(extra, dtype=bool) if change.added_defective is None else change.added_defective
     chances = _chances(extra, sensor, rng)
     return _Cloud(
         points=np.concatenate([points, change.added]),
         rays=np.concatenate([cloud.rays, rays[len(index) :]]),
         density=np.concatenate([density, returned[len(index) :]]),
         away=np.concatenate([away, change.added_deviation]),
-        labels=np.concatenate([labels, np.ones(extra, dtype=bool)]),
+        labels=np.concatenate([labels, bad]),
         origin=np.concatenate([cloud.origin, np.full(extra, -1)]),
         **{name: np.concatenate([getattr(cloud, name), chances[name]]) for name in chances},
     )

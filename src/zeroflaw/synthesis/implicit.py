@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from zeroflaw.synthesis.shapes import Int32
-from zeroflaw.synthesis.sweeps import Mesh
+from zeroflaw.synthesis.shapes import Int32, Mesh
 from zeroflaw.types import Float32, Float64
 
 Field = Callable[[Float32], Float32]
@@ -16,9 +15,14 @@ Field = Callable[[Float32], Float32]
 CELLS = 72  # along the longest side of the box
 
 
+def _column(numbers: Float64) -> Float32:
+    """Three numbers as a (3, 1) column."""
+    return np.asarray(numbers, np.float32)[:, None]
+
+
 def ball(center: Float64, radii: Float64) -> Field:
     """An ellipsoid with radii along the axes, its distance about right near the surface."""
-    middle, size = np.float32(center)[:, None], np.float32(radii)[:, None]
+    middle, size = _column(center), _column(radii)
 
     def distance(at: Float32) -> Float32:
         scaled = (at - middle) / size
@@ -30,7 +34,7 @@ def ball(center: Float64, radii: Float64) -> Field:
 
 def capsule(start: Float64, end: Float64, radius: float, taper: float = 1.0) -> Field:
     """A rod with round ends. taper: the radius at its end relative to that at its start."""
-    first, along = np.float32(start)[:, None], np.float32(np.subtract(end, start))[:, None]
+    first, along = _column(start), _column(end - start)
     square = np.float32(max(float((along * along).sum()), 1e-9))
 
     def distance(at: Float32) -> Float32:
@@ -45,7 +49,7 @@ def capsule(start: Float64, end: Float64, radius: float, taper: float = 1.0) -> 
 
 def block(center: Float64, half: Float64, edge: float, draft: float = 0.0) -> Field:
     """A box with rounded edges. draft: how much narrower it gets per unit of height (z)."""
-    middle, size = np.float32(center)[:, None], np.float32(half)[:, None]
+    middle, size = _column(center), _column(half)
 
     def distance(at: Float32) -> Float32:
         offset = at - middle
@@ -61,7 +65,7 @@ def block(center: Float64, half: Float64, edge: float, draft: float = 0.0) -> Fi
 
 def rod(center: Float64, axis: int, radius: float, half: float) -> Field:
     """A cylinder along an axis, `half` long to either side."""
-    middle = np.float32(center)[:, None]
+    middle = _column(center)
     others = [i for i in range(3) if i != axis]
 
     def distance(at: Float32) -> Float32:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zeroflaw.synthesis.shapes import Shape
-from zeroflaw.synthesis.sweeps import Mesh, extruded, joined, revolved
+from zeroflaw.synthesis.shapes import Mesh, Shape
+from zeroflaw.synthesis.sweeps import extruded, joined, revolved
 from zeroflaw.types import Float64
 
 

@@ -11,9 +11,35 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
+from zeroflaw.synthesis.parts import Feature, features
+from zeroflaw.synthesis.sensor import Sensor
+from zeroflaw.synthesis.shapes import Shape
 from zeroflaw.types import Bool, Float32, Int64
 
 Map = Callable[[Float32], Float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The whole part as it was sampled, what lies under the seen surface too.
+
+    points, normals: (T, 3) float32, in the scan's pose, normals as the mesh has them; face: (T,),
+    of the shape's triangles. seen: (V,) which samples the site's points are. turn: (3, 3), from
+    the shape's frame to the scan's.
+    """
+
+    shape: Shape
+    points: Float32
+    normals: Float32
+    face: Int64
+    seen: Int64
+    turn: Float32
+    sensor: Sensor
+
+    @cached_property
+    def features(self) -> list[Callable[[], Feature]]:
+        """What makes the features that the part could lack, one each."""
+        return features(self.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +49,7 @@ class Site:
     points, normals: (V, 3) float32, the seen surface, normals towards the viewer. seed: index of
     the point it grows from. size: diameter. amplitude: height or depth. spacing: between the
     points given here. visible: least deviation from the good surface that counts as a defect.
+    part: where the points come from.
     """
 
     points: Float32
@@ -32,6 +59,7 @@ class Site:
     amplitude: float
     spacing: float
     visible: float
+    part: Part
 
     @property
     def radius(self) -> float:
@@ -228,14 +256,21 @@ def deviation(site: Site, index: Int64, moved: Float32) -> Float32:
     travel = np.linalg.norm(moved - site.points[index], axis=1)
     unsure = np.flatnonzero((travel > site.visible) & (np.abs(along) < site.visible))
     if len(unsure):
-        tree = cKDTree(site.points[index])
-        distance, nearest = tree.query(moved[unsure], k=1, distance_upper_bound=site.size)
-        nearest = np.minimum(nearest, len(index) - 1)
-        gap = moved[unsure] - site.points[index][nearest]
-        height = np.einsum("ij,ij->i", gap, site.normals[index][nearest])
-        away = np.maximum(np.abs(height), np.minimum(distance, site.size) - 2.5 * site.spacing)
-        along[unsure] = np.where(height < 0, -away, away)
+        along[unsure] = distance_from(site, index, moved[unsure], site.size)
     return np.asarray(along, dtype=np.float32)
+
+
+def distance_from(site: Site, index: Int64, places: Float32, limit: float) -> Float32:
+    """Signed distance of places (Q, 3) from the surface at some of the site's points; (Q,).
+
+    Beyond `limit` the size of what comes back means nothing but that it is far.
+    """
+    surface, normals = site.points[index], site.normals[index]
+    distance, nearest = cKDTree(surface).query(places, k=1, distance_upper_bound=limit)
+    nearest = np.minimum(nearest, len(index) - 1)
+    height = np.einsum("ij,ij->i", places - surface[nearest], normals[nearest])
+    away = np.maximum(np.abs(height), np.minimum(distance, limit) - 2.5 * site.spacing)
+    return np.asarray(np.where(height < 0, -away, away), dtype=np.float32)
 
 
 def near(points: Float32, others: Float32, radius: float) -> Bool:

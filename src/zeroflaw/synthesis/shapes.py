@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroflaw.types import Float32, Float64, ZeroflawError
+from zeroflaw.types import Float32, Float64, Int64, ZeroflawError
 
 Int32 = NDArray[np.int32]
+Mesh = tuple[Float64, Int32]
+"""Vertices (V, 3) and triangles (F, 3)."""
 
 MESH_SUFFIXES = (".stl", ".obj", ".off", ".glb", ".gltf", ".ply", ".3mf")
 
@@ -24,7 +27,8 @@ class UnusableShape(ZeroflawError):  # noqa: N818
 class Triangles:
     """A mesh made ready for sampling: centred, with a bounding-box diagonal of one.
 
-    corner, edge1, edge2, normal: (F, 3) float32; cumulative: (F,) float64, summed areas.
+    corner, edge1, edge2, normal: (F, 3) float32; cumulative: (F,) float64, summed areas; face:
+    (F,) int64, which of the mesh's faces each one is.
     center, diagonal: how to get back to the shape's own unit.
     """
 
@@ -33,20 +37,22 @@ class Triangles:
     edge2: Float32
     normal: Float32
     cumulative: Float64
+    face: Int64
     center: Float64
     diagonal: float
 
     @property
     def area(self) -> float:
         """Of all faces, hidden ones too, in squared diagonals."""
-        return float(self.cumulative[-1])
+        return float(self.cumulative[-1]) if len(self.cumulative) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class Shape:
     """One part. vertices: (V, 3) float32, any unit; faces: (F, 3) int32.
 
-    Faces need be neither closed nor oriented. source: the collection it comes from.
+    Faces need be neither closed nor oriented. source: the collection it comes from. variants: each
+    makes the mesh of the same part without one of its features, equal to this one elsewhere.
     """
 
     vertices: Float32
@@ -54,6 +60,7 @@ class Shape:
     name: str
     category: str
     source: str
+    variants: tuple[Callable[[], Mesh], ...] = ()
 
     @property
     def key(self) -> str:
@@ -75,21 +82,29 @@ def _triangles(shape: Shape) -> Triangles:
     diagonal = float(np.linalg.norm(extent))
     if not diagonal > 0 or np.sort(extent)[1] < 0.01 * diagonal:
         raise UnusableShape(f"{shape.name}: the mesh is a point or a line")
-    center = (low + high) / 2
-    unit = (shape.vertices - center) / diagonal
-    corner, second, third = (unit[shape.faces[:, axis]] for axis in range(3))
+    made = placed_triangles(shape.vertices, shape.faces, (low + high) / 2, diagonal)
+    if len(made.face) == 0 or made.area < 0.01:
+        raise UnusableShape(f"{shape.name}: the mesh has almost no surface")
+    return made
+
+
+def placed_triangles(
+    vertices: Float32 | Float64, faces: Int32, center: Float64, diagonal: float
+) -> Triangles:
+    """The faces that have an area, moved and scaled to a part's centre and diagonal."""
+    unit = (vertices - center) / diagonal
+    corner, second, third = (unit[faces[:, axis]] for axis in range(3))
     edge1, edge2 = second - corner, third - corner
     normal = np.cross(edge1, edge2)
     double = np.linalg.norm(normal, axis=1)
-    keep = double > 1e-10
-    if not keep.any() or double.sum() < 0.02:
-        raise UnusableShape(f"{shape.name}: the mesh has almost no surface")
+    keep = np.flatnonzero(double > 1e-10)
     return Triangles(
         corner=corner[keep].astype(np.float32),
         edge1=edge1[keep].astype(np.float32),
         edge2=edge2[keep].astype(np.float32),
         normal=(normal[keep] / double[keep, None]).astype(np.float32),
         cumulative=np.cumsum(double[keep] / 2),
+        face=keep,
         center=center,
         diagonal=diagonal,
     )

@@ -8,9 +8,8 @@ import numpy as np
 
 from zeroflaw.synthesis.blends import animal, casting, fruit, handle, housing, shell
 from zeroflaw.synthesis.machined import bracket, flange, gear, plate, shaft
-from zeroflaw.synthesis.shapes import Shape
+from zeroflaw.synthesis.shapes import Mesh, Shape
 from zeroflaw.synthesis.sweeps import (
-    Mesh,
     grid_faces,
     joined,
     revolved,

@@ -6,10 +6,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline, PchipInterpolator
 from scipy.spatial import Delaunay, cKDTree
 
-from zeroflaw.synthesis.shapes import Int32, Shape
+from zeroflaw.synthesis.shapes import Int32, Mesh, Shape
 from zeroflaw.types import Bool, Float64
-
-Mesh = tuple[Float64, Int32]
 
 
 def shaped(vertices: Float64, faces: Int32, name: str) -> Shape:
