@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from zeroflaw.metrics.ranking import ranking
 from zeroflaw.report import report
 from zeroflaw.reports import gallery
 from zeroflaw.reports.gallery import choose, pictures
+from zeroflaw.reports.plan import Plan, PlannedScan, write_plan
 from zeroflaw.reports.results import FIGURES, Results, write_results
 from zeroflaw.reports.stored import StoredScores, read_stored, stored_path, write_stored
 from zeroflaw.reports.summaries import find_stored, mean_curve, summarize
@@ -255,6 +257,34 @@ def test_all_scores_may_be_missing(tmp_path: Path) -> None:
     made = report(folder)
     assert len(made.problems) == 2
     assert "66.7" in made.path.read_text(encoding="utf-8")
+
+
+def planned(*names: str) -> Plan:
+    """The plan of an evaluation of these scans."""
+    scans = tuple(PlannedScan(name, name.partition("/")[0], "one") for name in names)
+    return Plan("peak", "parts", "test", scans)
+
+
+def test_what_the_plan_names_is_looked_for(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    write_plan(folder, planned(*(one.name for one in SCANS), "cup/test/unreadable"))
+    (problem,) = report(folder).problems
+    assert str(stored_path(folder, "cup/test/unreadable")) in problem
+
+
+def test_scores_of_another_detector_are_not_shown(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    write_plan(folder, planned(*(one.name for one in SCANS)))
+    write_stored(folder, replace(SCANS[-1], identity="two"))
+    (problem,) = report(folder).problems
+    assert "another scan or detector" in problem
+
+
+def test_an_evaluation_that_is_not_done_is_named(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    (folder / "run.json").write_text('{"state": "interrupted"}')
+    (problem,) = report(folder).problems
+    assert "not done (interrupted)" in problem
 
 
 def test_a_damaged_run_is_named(tmp_path: Path) -> None:

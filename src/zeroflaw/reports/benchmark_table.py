@@ -27,6 +27,12 @@ LABELS = {
     "sampled_point_f1": "sampled P-F1",
     SPEED: "clouds/s",
 }
+TITLES: dict[Form, str] = {
+    "categories": "per category",
+    "matrix": "training row by test column",
+    "systems": "means over categories",
+    "variants": "means over categories",
+}
 MEASURED, PAPER, DIFFERENCE = "measured", "published", "difference"
 
 
@@ -103,6 +109,7 @@ class Value:
         return {
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
             "seeds": self.seeds,
+            "signed": self.signed,
         }
 
 
@@ -191,7 +198,7 @@ def _published(layout: Layout) -> Published:
 
 def _title(layout: Layout, test: str, data: str) -> str:
     own = "" if test in (data, "same") else f" ({test})"
-    return f"{data}{own}, by {layout.form}"
+    return f"{data}{own}, {TITLES[layout.form]}"
 
 
 def _categories(

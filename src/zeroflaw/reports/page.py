@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zeroflaw.datasets.base import GOOD
 from zeroflaw.reports.curve_sections import category_charts, mean_curves
 from zeroflaw.reports.figure_sections import figure_notes, figures_table, origin, problem_box, tiles
 from zeroflaw.reports.markup import document, note, section, words
@@ -69,7 +70,7 @@ def evaluation_page(evaluated: Evaluated) -> str:
 def _header(title: str, evaluated: Evaluated) -> str:
     results = evaluated.results
     counts = [sum(kinds.values()) for kinds in results.scans.values()]
-    good = sum(kinds.get("good", 0) for kinds in results.scans.values())
+    good = sum(kinds.get(GOOD, 0) for kinds in results.scans.values())
     parts = [
         f"{plural(sum(counts), 'scan')}, {sum(counts) - good:,} of them defective",
         "1 category" if len(counts) == 1 else f"{len(counts)} categories",
