@@ -70,8 +70,8 @@ def test_a_scan_depends_on_seed_and_number_alone() -> None:
 def test_workers_do_not_change_what_is_trained_on() -> None:
     scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
     dataset = pretrain.PreparedPairs(scans, CONFIG, points=256)
-    alone = list(pretrain.FreshScans(dataset, 4, 0).epoch(1, 1))
-    spread = list(pretrain.FreshScans(dataset, 4, 1).epoch(1, 1))
+    alone = list(pretrain.FreshScans(dataset, 4, 0).epoch(1, range(1, 4)))
+    spread = list(pretrain.FreshScans(dataset, 4, 1).epoch(1, range(1, 4)))
     assert len(alone) == len(spread) == 3
     for (ours, _), (theirs, _) in zip(alone, spread, strict=True):
         for name, tensor in ours.tensors.items():
