@@ -24,7 +24,8 @@ FULL = "no plane was left out"
 def turned(points: Float64, seed: int = 3) -> Float64:
     """The points in another frame, far from the origin."""
     rotation = np.linalg.qr(np.random.default_rng(seed).normal(size=(3, 3)))[0]
-    return points @ rotation + (500.0, -200.0, 80.0)
+    moved: Float64 = points @ rotation + (500.0, -200.0, 80.0)
+    return moved
 
 
 def table_points(size: float = 200.0, count: int = 20_000, noise: float = 0.1) -> Float64:
@@ -224,7 +225,8 @@ def test_few_points_and_points_on_a_line_are_left_alone() -> None:
 def organised(shape: str = "cap", defect: str = "bump", seed: int = 0) -> Scan:
     points, mask = organised_scan(shape, defect, seed)
     flat = points.reshape(-1, 3).astype(np.float64)
-    valid = flat.any(axis=1)
+    valid = np.any(flat != 0, axis=1)
+    assert isinstance(valid, np.ndarray)
     return Scan(flat[valid], labels=mask.reshape(-1)[valid], grid=mask.shape, valid=valid)
 
 
@@ -257,6 +259,7 @@ def test_only_the_largest_cluster_stays_or_the_largest_inside() -> None:
     inside = without_background(walled, 0.005, inside=True)
     assert len(largest) == wall.sum()
     assert inside.valid is not None
+    assert alone.valid is not None
     assert np.array_equal(inside.valid, alone.valid)
     assert inside.notes == alone.notes == ()
 
