@@ -138,7 +138,7 @@ def test_the_page_says_the_figures_of_every_category(tmp_path: Path) -> None:
 
 
 def test_the_gallery_sorts_scans_by_their_error(tmp_path: Path) -> None:
-    files, _ = find_stored(evaluation(tmp_path))
+    files, _ = find_stored(evaluation(tmp_path), {})
     summaries = [summarize(category, paths)[0] for category, paths in files.items()]
     scans = [one for summary in summaries if summary is not None for one in summary.scans]
     names = {
@@ -155,7 +155,7 @@ def test_the_gallery_sorts_scans_by_their_error(tmp_path: Path) -> None:
 
 def test_a_scan_beyond_the_threshold_is_an_error_even_without_another_class(tmp_path: Path) -> None:
     alone = (scan("a", "cup", "dent", 0.4), scan("b", "cup", "dent", 0.6))
-    files, _ = find_stored(evaluation(tmp_path, alone))
+    files, _ = find_stored(evaluation(tmp_path, alone), {})
     summary, _ = summarize("cup", files["cup"])
     assert summary is not None
     assert [one.name for one in choose(summary.scans, 5, 0.5)["missed"]] == ["a"]
@@ -270,6 +270,9 @@ def test_what_the_plan_names_is_looked_for(tmp_path: Path) -> None:
     write_plan(folder, planned(*(one.name for one in SCANS), "cup/test/unreadable"))
     (problem,) = report(folder).problems
     assert str(stored_path(folder, "cup/test/unreadable")) in problem
+    failures = {"missing": {"cup/test/unreadable": "unreadable.ply, line 3: no number"}}
+    (folder / "run.json").write_text(json.dumps(failures))
+    assert report(folder).problems == ("unreadable.ply, line 3: no number",)
 
 
 def test_scores_of_another_detector_are_not_shown(tmp_path: Path) -> None:
@@ -373,7 +376,7 @@ def test_the_mean_of_precisions_has_the_area_of_average_precision() -> None:
 
 
 def test_a_summary_tells_the_share_of_scans_on_the_wrong_side(tmp_path: Path) -> None:
-    files, _ = find_stored(evaluation(tmp_path))
+    files, _ = find_stored(evaluation(tmp_path), {})
     summary, problems = summarize("bottle", files["bottle"])
     assert summary is not None
     assert not problems

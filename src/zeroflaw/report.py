@@ -124,7 +124,8 @@ def read_evaluation(folder: Path, worst: int = WORST) -> Evaluated:
             "of an earlier one; run it to the end"
         )
     threshold = find_threshold(results, run)
-    files, damaged = find_stored(folder)
+    failures = run.get("missing")
+    files, damaged = find_stored(folder, failures if isinstance(failures, dict) else {})
     problems += damaged
     categories: list[CategorySummary] = []
     there: dict[str, int] = {}

@@ -77,9 +77,16 @@ def _header(title: str, evaluated: Evaluated) -> str:
     ]
     if evaluated.threshold is not None:
         parts.append(f"threshold {evaluated.threshold:.3f}")
+    machine = evaluated.run.get("machine")
+    told = [
+        evaluated.run.get("started"),
+        machine.get("processor") if isinstance(machine, Mapping) else None,
+    ]
+    made = " · ".join(one for one in told if isinstance(one, str))
     links = "".join(f'<a href="#{name}">{words(text)}</a>\n' for name, text in PARTS.items())
     return (
         f"<header>\n<h1>{words(title)}</h1>\n<p class=note>{words(' · '.join(parts))}</p>\n"
+        + (note(f"measured {made}") if made else "")
         + problem_box(evaluated.problems)
         + tiles(results.mean())
         + note("Means over the categories, in percent. Chance is 50 for AUROC.")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,21 +14,31 @@ from zeroflaw.datasets.base import GOOD
 from zeroflaw.metrics.curves import Curve, precision_recall_curve, pro_curve, roc_curve
 from zeroflaw.metrics.ranking import auroc
 from zeroflaw.reports.plan import PLAN, read_plan
-from zeroflaw.reports.stored import ENDING, StoredScores, read_stored, stored_path
+from zeroflaw.reports.stored import (
+    ENDING,
+    StoredScores,
+    read_category,
+    read_stored,
+    stored_path,
+)
 from zeroflaw.types import Bool, Float32, Float64, Int64, ZeroflawError
 
 Int32 = NDArray[np.int32]
 BINS = 40  # of point scores, over 0 to 1
-GRID = 201  # places at which curves are averaged
+GRID = 1001  # places at which curves are averaged
 EVERY = 16  # of a scan's preview scores, one in so many tells what range the pictures' colours span
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Where a scan's scores should lie, and whose they should be, "" for anybody's."""
+    """Where a scan's scores should lie.
+
+    identity: whose they should be, "" for anybody's. failure: why the evaluation has none, or "".
+    """
 
     path: Path
     identity: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,33 +77,40 @@ class CategorySummary:
     colors: Float32
 
 
-def find_stored(folder: Path) -> tuple[dict[str, list[Wanted]], list[str]]:
+def find_stored(
+    folder: Path, failures: Mapping[str, str]
+) -> tuple[dict[str, list[Wanted]], list[str]]:
     """Return where an evaluation's scores should lie, by category, and what is damaged.
 
-    Both sorted. `evaluation.json` says which scans belong to it; without it, all files with scores
-    do, and of each the heading is read.
+    failures: by name of the scan, why the evaluation could not use it.
+
+    Both are sorted. `evaluation.json` says which scans belong to it; without it, all files with
+    scores do, and of each the heading is read.
     """
     found: dict[str, list[Wanted]] = {}
     problems: list[str] = []
     if (folder / PLAN).exists():
         for scan in sorted(read_plan(folder).scans, key=lambda scan: scan.name):
             found.setdefault(scan.category, []).append(
-                Wanted(stored_path(folder, scan.name), scan.identity)
+                Wanted(stored_path(folder, scan.name), scan.identity, failures.get(scan.name, ""))
             )
         return dict(sorted(found.items())), problems
     for path in sorted((folder / "scores").rglob(f"*{ENDING}")):
         if path.name.startswith("."):
             continue  # of a run that was killed while it wrote
-        try:
-            found.setdefault(_category(path), []).append(Wanted(path))
-        except ZeroflawError as error:
-            problems.append(str(error))
+        category = read_category(path)
+        if category is None:
+            problems.append(str(_damaged(path, "it names no category")))
+        else:
+            found.setdefault(category, []).append(Wanted(path))
     return dict(sorted(found.items())), problems
 
 
 def read_checked(wanted: Wanted) -> StoredScores:
     """Read stored scores that can be drawn. Raises ZeroflawError."""
     path = wanted.path
+    if wanted.failure and not path.exists():
+        raise ZeroflawError(wanted.failure)
     stored = read_stored(path)
     if wanted.identity and stored.identity != wanted.identity:
         raise ZeroflawError(f"{path}: scores of another scan or detector; run the evaluation again")
@@ -211,15 +227,6 @@ def _errors(scores: Float64, labels: Bool) -> list[float]:
         tied = np.count_nonzero(others == score)
         errors.append((wrong + tied / 2) / len(others) if len(others) else math.nan)
     return errors
-
-
-def _category(path: Path) -> str:
-    """The category in a stored file's heading. Raises ZeroflawError if it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return str(file["category"])
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(path, " ".join(str(error).split())) from None
 
 
 def _damaged(path: Path, problem: str) -> ZeroflawError:
