@@ -28,7 +28,7 @@ def benchmark(folder: Path, **changes: Any) -> Path:
     ]
     rows = (
         ("bottle", Value(81.25, 1.5, 2), Value(80.0, seeds=1), Value(1.25, signed=True)),
-        ("mean", Value(), Value(70.0, seeds=1), Value()),
+        ("mean", Value(), Value(70.0, seeds=1), Value(-2.5, signed=True)),
     )
     table = Block("Table 1", ("category", "ours", "theirs", "ours − theirs"), rows, ("a note",))
     content = {
@@ -49,7 +49,15 @@ def page_of(folder: Path) -> Page:
 
 def test_the_tables_stand_beside_the_published_ones(tmp_path: Path) -> None:
     text = page_of(benchmark(tmp_path)).text
-    for shown in ("One against the rest", "1 of 3 cells done", "81.2 ± 1.5", "+1.2", "80.0", "–"):
+    for shown in (
+        "One against the rest",
+        "1 of 3 cells done",
+        "81.2 ± 1.5",
+        "+1.2",
+        "−2.5",
+        "80.0",
+        "–",
+    ):
         assert shown in text
     assert "a note" in text
 

@@ -140,7 +140,7 @@ def _text(cell: str | Mapping[str, Any]) -> str:
         return cell
     value, deviation = cell["value"], cell["deviation"]
     number = math.nan if value is None else float(value)
-    return str(Number(number, deviation, signed=bool(cell.get("signed"))))
+    return str(Number(number, deviation, signed=bool(cell.get("signed")))).replace("-", "−")
 
 
 def _cells(cells: Sequence[TrainedCell], tested: Mapping[str, Sequence[Tested]]) -> str:
@@ -155,7 +155,8 @@ def _cells(cells: Sequence[TrainedCell], tested: Mapping[str, Sequence[Tested]])
         for test in tested.get(cell.name, ()):
             name = test.folder.rpartition("/")[2]
             means = test.results.mean() if test.results is not None else {}
-            figures = [Cell(percent(means.get(figure, math.nan))) for figure in SHOWN]
+            found = [means.get(figure, math.nan) for figure in SHOWN]
+            figures = [Cell(percent(value), value) for value in found]
             rows.append(
                 Row(cell.name, [Cell(cell.state, words=True), Cell(name, words=True), *figures])
             )
