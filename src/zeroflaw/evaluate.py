@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -100,9 +100,9 @@ def evaluate(
                 if scan.identity and not is_stored(out, scan.name, scan.identity)
             ]
             kept = sum(bool(scan.identity) for scan in scans) - len(jobs)
-            with steps(len(scans), progress) as step:
+            scored = score_all(detector, dataset, out, jobs, cache=cache, workers=workers)
+            with steps(len(scans), progress) as step, closing(scored) as done:
                 step(kept)
-                done = score_all(detector, dataset, out, jobs, cache=cache, workers=workers)
                 for number, (job, problem) in enumerate(done, kept + 1):
                     step(number, job.entry.name)
                     if problem:

@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -102,7 +103,7 @@ def score_all(
     *,
     cache: Path | None = None,
     workers: int = 1,
-) -> Iterator[tuple[Job, str]]:
+) -> Generator[tuple[Job, str], None, None]:
     """Score the scans and yield each when its file is written, with "" or why there is none.
 
     cache: folder for what the method prepares. workers: processes, each with one thread; a detector
@@ -111,8 +112,9 @@ def score_all(
     workers = workers if detector.device.type == "cpu" else 1
     threads = 1 if min(workers, len(jobs)) > 1 else 0
     start = partial(_start, detector, dataset, out, cache, threads)
-    for number, problem in in_processes(score_one, start, jobs, workers):
-        yield jobs[number], problem
+    with closing(in_processes(score_one, start, jobs, workers)) as done:
+        for number, problem in done:
+            yield jobs[number], problem
 
 
 def _start(
