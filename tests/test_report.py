@@ -297,6 +297,20 @@ def test_a_damaged_run_is_named(tmp_path: Path) -> None:
     assert "run.json" in problem
 
 
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("scans", []), ("scans", {"cup": 3}), ("scans", {"cup": {"good": "x"}}), ("about", [1])],
+)
+def test_damaged_results_are_an_error(
+    tmp_path: Path, entry: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = evaluation(tmp_path)
+    content = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({**content, entry: value}))
+    assert main(["report", str(folder)]) == 2
+    assert "damaged results" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
 def test_nothing_to_report_on_is_an_error(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
