@@ -16,58 +16,13 @@ import pytest
 from filelock import FileLock
 
 from dataset_trees import real3d_ad_tree
-from zeroflaw import cells, checkpoint
-from zeroflaw.cells import Cell, Job, plan, scope, state_of, with_settings
+from small_recipe import NAMES, RECIPE, arguments
+from zeroflaw import cells
+from zeroflaw.cells import state_of
 from zeroflaw.cli import main
-from zeroflaw.methods.btp import BTP, BTPConfig
-from zeroflaw.recipe import read_recipe
 from zeroflaw.reports.results import read_results
-from zeroflaw.schedule import _outcome
-from zeroflaw.types import ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-RECIPE = """\
-title = "A small one"
-seeds = [1]
-epochs = 1
-
-[method]
-name = "btp"
-points = 96
-groups = 16
-patch_size = 16
-width = 16
-depth = 2
-heads = 2
-embedding = 8
-position_width = 8
-layers = [1, 2]
-text_space = 16
-hidden = 16
-gfcm = [8, 8, 16]
-rule = "max"
-
-[[train]]
-data = "real3d_ad"
-categories = "each"
-
-[[test]]
-data = "same"
-categories = "others"
-
-[[table]]
-form = "matrix"
-figures = ["object_auroc", "point_auroc"]
-published = "btp_table2"
-beside = "BTP (Ours)"
-
-[[table]]
-form = "systems"
-published = "btp_table3"
-beside = "BTP (Ours)"
-"""
-NAMES = ["btp/real3d_ad/airplane/1", "btp/real3d_ad/car/1"]
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +47,6 @@ def run(root: Path, recipe: Path) -> Callable[..., int]:
         return main(arguments(recipe, root, out, *options))
 
     return command
-
-
-def arguments(recipe: Path, root: Path, out: Path, *options: str) -> list[str]:
-    place = f"real3d_ad={root}"
-    fixed = ["--root", place, "--out", str(out), "--stand-in", "--devices", "cpu"]
-    return ["benchmark", str(recipe), *fixed, *options]
 
 
 def table(out: Path) -> dict[str, Any]:
@@ -252,18 +201,6 @@ def test_several_processes_stop_together_and_end_with_the_table_of_one(
     assert numbers(out) == numbers(undisturbed)
 
 
-def test_a_process_that_dies_costs_its_own_cell_only(
-    root: Path, recipe: Path, tmp_path: Path
-) -> None:
-    found = read_recipe(recipe)
-    cell = plan(found, {"real3d_ad": root})[0]
-    job = Job(found, cell, tmp_path, {"real3d_ad": root})
-    job.folder.mkdir(parents=True)
-    assert _outcome(job, -9) == "failed"
-    assert "signal 9" in (job.folder / "failed.txt").read_text()
-    assert _outcome(job, 0) == "done"
-
-
 def test_a_cell_that_another_process_works_is_left_alone(
     run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,50 +320,3 @@ def test_what_cannot_be_done_is_one_line(
 ) -> None:
     assert run(tmp_path / "out", *options) == 2
     assert said in capsys.readouterr().err
-
-
-def test_a_missing_root_is_named(recipe: Path, tmp_path: Path) -> None:
-    with pytest.raises(ZeroflawError, match="give --root real3d_ad=PATH"):
-        plan(read_recipe(recipe), {})
-
-
-@pytest.mark.parametrize(
-    ("categories", "split", "tested_on", "left_out"),
-    [
-        ('"others"', "test", ("car",), ()),
-        ('"all"', "test", ("airplane", "car"), ("airplane",)),
-        ('"all"', "train", ("airplane", "car"), ()),
-        ('["airplane", "car"]', "test", ("airplane", "car"), ("airplane",)),
-    ],
-)
-def test_what_was_trained_on_never_counts(
-    recipe: Path,
-    root: Path,
-    categories: str,
-    split: str,
-    tested_on: tuple[str, ...],
-    left_out: tuple[str, ...],
-) -> None:
-    changes = [f"test.1.categories={categories}", f"test.1.split={split}"]
-    found = read_recipe(recipe, changes)
-    cell = Cell("btp", "real3d_ad", "airplane", 1)
-    given = scope(found, cell, found.tests[0], {"real3d_ad": root})
-    assert (given["categories"], given["left_out"]) == (tested_on, left_out)
-
-
-def test_a_test_on_nothing_but_what_was_trained_on_is_refused(recipe: Path, root: Path) -> None:
-    changes = ["train.1.categories=all", "test.1.categories=all"]
-    found = read_recipe(recipe, changes)
-    (cell,) = plan(found, {"real3d_ad": root})
-    with pytest.raises(ZeroflawError, match="nothing but what it was trained on"):
-        scope(found, cell, found.tests[0], {"real3d_ad": root})
-
-
-def test_settings_of_the_inspection_change_without_training(recipe: Path) -> None:
-    method = BTP(checkpoint.build_config(BTPConfig, read_recipe(recipe).settings, "here"))
-    other = with_settings(method, {"rule": "top", "top_share": 0.5}, "here")
-    assert (other.config.rule, other.config.top_share, other.config.points) == ("top", 0.5, 96)
-    for name, entry in method.inspection_state().items():
-        assert other.inspection_state()[name].equal(entry)
-    with pytest.raises(ZeroflawError, match="modules cannot be changed without training anew"):
-        with_settings(method, {"modules": "mgfem"}, "here")
