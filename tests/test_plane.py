@@ -193,7 +193,23 @@ def sheet_with_a_speck() -> Float64:
     return dent(table_points(), (10, 10, 0), 9, (0, 0, 6))[0]
 
 
-WHOLE = [sphere, plate, plate_with_boss, flat_sheet, sheet_with_a_speck]
+def frustum_with_boss_from_above() -> Float64:
+    rng = np.random.default_rng(4)
+    across = rng.uniform(-40, 40, (12_000, 2))
+    farthest = np.abs(across).max(axis=1)
+    height = np.where(farthest < 8, 12.0, np.minimum(0.0, 20 - farthest))
+    height += rng.normal(scale=0.02, size=len(across))
+    return np.asarray(np.column_stack([across, height]))
+
+
+WHOLE = [
+    sphere,
+    plate,
+    plate_with_boss,
+    flat_sheet,
+    sheet_with_a_speck,
+    frustum_with_boss_from_above,
+]
 
 
 @pytest.mark.parametrize("part", WHOLE)
