@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from test_report import Page, evaluation, scan
+from evaluation_folder import Page, evaluation, scan
 from zeroflaw.cli import main
 from zeroflaw.report import report
 from zeroflaw.reports.benchmark_table import Block, Value
