@@ -22,6 +22,10 @@ COMMANDS = [
     ["benchmark"],
     ["report"],
     ["synthesize"],
+    ["data"],
+    ["data", "list"],
+    ["data", "check"],
+    ["data", "get"],
     ["weights"],
     ["weights", "list"],
     ["weights", "fetch"],
@@ -92,6 +96,10 @@ def test_the_module_is_the_command() -> None:
         ["synthesize", "x.stl", "--out", "o", "--count", "0"],
         ["train", "btp", "--data", "d", "--out", "o", "--epochs", "-1"],
         ["weights", "steal"],
+        ["data", "steal"],
+        ["data", "check"],
+        ["data", "get"],
+        ["data", "check", "folder", "x", "--workers", "0"],
     ],
     ids=" ".join,
 )
@@ -115,6 +123,10 @@ def test_wrong_arguments_exit_with_2(
         (["train", "nothing", "--data", ".", "--out", "out"], "nothing"),
         (["train", "btp", "--data", "missing", "--out", "out"], "missing"),
         (["synthesize", "missing.stl", "--out", "out"], "missing.stl"),
+        (["data", "check", "nothing", "."], "'nothing': unknown"),
+        (["data", "check", "missing"], "missing: no such folder"),
+        (["data", "get", "nothing"], "'nothing': unknown"),
+        (["data", "get", "real3d_ad", "--archive", "missing.zip"], "missing.zip"),
     ],
 )
 def test_an_error_is_one_line_and_exit_code_2(

@@ -132,6 +132,9 @@ def test_the_guide_names_every_option() -> None:
         for command in ("inspect", "train", "evaluate", "benchmark", "report", "synthesize"):
             with pytest.raises(SystemExit):
                 parser().parse_args([command, "--help"])
+        for action in ("check", "get"):
+            with pytest.raises(SystemExit):
+                parser().parse_args(["data", action, "--help"])
     options = set(re.findall(r"--[a-z][a-z-]+", said.getvalue())) - {"--help"}
     assert options
     assert not {option for option in options if f"`{option}" not in guide}

@@ -110,8 +110,8 @@ def download_from_hub(dataset: str, out: Path, hub: str = HUB) -> None:
         )
     print(f"downloading {len(files):,} files, {size / 1e9:.2f} GB, from {hub}/datasets/{dataset}")
     archives = []
-    for file in files:
-        path = fetch_file(file, waiting, bar)
+    for number, file in enumerate(files, 1):
+        path = fetch_file(file, waiting, lambda name, n=number: bar(f"{n}/{len(files)} {name}"))
         if path.name.lower().endswith(ARCHIVES):
             archives.append(path.relative_to(waiting))
             folder = path.with_name(path.name + UNPACKED)
