@@ -181,7 +181,8 @@ def _cells(cells: Sequence[TrainedCell], tested: Mapping[str, Sequence[Tested]])
         "<h3>Each test by category</h3>" if opened else "",
         *opened,
         note(
-            "Curves and pictures of a test are on its own page: `zeroflaw report` with its folder."
+            "Curves and pictures of a test are on its own page, made by “zeroflaw report” with the "
+            "test's folder."
         ),
         note(f"The categories of {left:,} more tests are left out to keep the page small.")
         if left
