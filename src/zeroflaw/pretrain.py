@@ -18,6 +18,7 @@ from zeroflaw.detector import choose_device
 from zeroflaw.distributed import Ranks, joined, local_device
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import KINDS, Compact, CompactConfig
+from zeroflaw.provenance import recorded
 from zeroflaw.start import read_settings
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
@@ -162,20 +163,23 @@ def run(
     )
     watched = FreshScans(PreparedPairs(unseen, config), held_out, workers)
     numbers = range(held_out if ranks.first else 0)
-    history = train(
-        method,
-        FreshScans(training, scans, workers),
-        settings,
-        out,
-        validate=Watch(list(watched.epoch(0, numbers))),
-        progress=progress,
-        device=local_device(choose_device(device)),
-        resume=not restart,
-        data=f"synthetic scans, seed {seed}",
-    )
-    if ranks.first:
-        ship(history.best, unseen, out / "compact", card or {}, calibration)
-    ranks.wait()
+    facts = {"method": method.name, "config": config, "training": settings, "scans": generated}
+    where = {"corpus": corpus, "device": device, "processes": ranks.size}
+    with recorded(out if ranks.first else None, verb="train", **facts, **where):
+        history = train(
+            method,
+            FreshScans(training, scans, workers),
+            settings,
+            out,
+            validate=Watch(list(watched.epoch(0, numbers))),
+            progress=progress,
+            device=local_device(choose_device(device)),
+            resume=not restart,
+            data=f"synthetic scans, seed {seed}",
+        )
+        if ranks.first:
+            ship(history.best, unseen, out / "compact", card or {}, calibration)
+        ranks.wait()
     return history
 
 

@@ -22,6 +22,7 @@ from zeroflaw.epochs import History, Training, TrainSettings, Validation
 from zeroflaw.methods.base import Method
 from zeroflaw.prepare import prepare_all
 from zeroflaw.progress import TrainingProgress
+from zeroflaw.provenance import recorded
 from zeroflaw.reports.numbers import plural
 from zeroflaw.resume import Interruption, Position
 from zeroflaw.start import start
@@ -103,43 +104,45 @@ def fit(
     calls.
     """
     method.to(device)
-    features = FeatureCache(method, cache or out / "cache")
     used = [one for one in (scans, held_out) if one is not None]
     ranks = Ranks.current()
-    for one in used if ranks.first else ():
-        _prepare(one, features, workers, progress)
-    ranks.wait()
-    hashes = (one.content_hash(features.index.hash_file) for one in used)
-    content = " ".join(one[:16] for one in hashes)
-    items = CachedItems(scans, features)
-    validate = (
-        None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
-    )
-    categories = sorted({entry.category for entry in scans.entries})
     about = {
         "trained_on": describe(scans),
-        "seen": {"data": scans.dataset.name, "categories": categories},
+        "seen": {"data": scans.dataset.name, "categories": _categories(scans)},
         "licence": scans.dataset.licence,
         **(card or {}),
     }
-    history = train(
-        method,
-        items,
-        settings,
-        out,
-        validate,
-        progress,
-        device=device,
-        card=about,
-        data=content,
-        resume=resume,
-    )
-    if ranks.first:
-        best, found = checkpoint.load(history.best)
-        best.to(device)
-        chosen = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
-        checkpoint.save(history.best, best, {**found, **chosen})
-    ranks.wait()
+    facts = {"method": method.name, "config": method.config, "training": settings, "card": about}
+    where = {"root": scans.dataset.root, "device": str(device), "processes": ranks.size}
+    with recorded(out if ranks.first else None, verb="train", **facts, **where) as known:
+        features = FeatureCache(method, cache or out / "cache")
+        for one in used if ranks.first else ():
+            _prepare(one, features, workers, progress)
+        ranks.wait()
+        hashes = (one.content_hash(features.index.hash_file) for one in used)
+        known["data_hash"] = content = " ".join(one[:16] for one in hashes)
+        validate = (
+            None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
+        )
+        history = train(
+            method,
+            CachedItems(scans, features),
+            settings,
+            out,
+            validate,
+            progress,
+            device=device,
+            card=about,
+            data=content,
+            resume=resume,
+        )
+        if ranks.first:
+            best, found = checkpoint.load(history.best)
+            best.to(device)
+            chosen = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
+            checkpoint.save(history.best, best, {**found, **chosen})
+            known["checkpoint"] = history.best.name
+        ranks.wait()
     return history
 
 
@@ -154,11 +157,14 @@ def _prepare(scans: Selection, features: FeatureCache, workers: int | None, prog
 def describe(scans: Selection) -> str:
     """Say which scans these are, for a card."""
     data = scans.dataset
-    categories = sorted({entry.category for entry in scans.entries})
     root = data.root.resolve().name
     if data.name == Folder.name:
         return f"{len(scans)} labelled scans of {root}"
-    return f"{len(scans)} scans of {data.title}: {', '.join(categories)}"
+    return f"{len(scans)} scans of {data.title}: {', '.join(_categories(scans))}"
+
+
+def _categories(scans: Selection) -> list[str]:
+    return sorted({entry.category for entry in scans.entries})
 
 
 def run(
