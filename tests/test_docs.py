@@ -96,7 +96,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_readmes_inspections_run(workplace: Path) -> None:
     for arguments in commands(REPOSITORY / "README.md"):
-        assert arguments[0] == "inspect"
+        if arguments[0] != "inspect":
+            continue
         given = [word.replace("*.pcd", "*.ply") for word in arguments]
         with redirect_stdout(io.StringIO()) as said:
             assert main(given) == 0, said.getvalue()
