@@ -16,6 +16,7 @@ from filelock import FileLock
 from bulged_parts import SCANS, bulged, bulged_parts, files, measured, told
 from dataset_trees import real3d_ad_tree
 from peak_method import Peak, PeakConfig, peak_checkpoint
+from zeroflaw import scan_index
 from zeroflaw.cli import main
 from zeroflaw.datasets import open_dataset
 from zeroflaw.datasets.folder import Folder
@@ -51,6 +52,30 @@ def test_a_second_run_inspects_nothing_and_says_the_same(
     assert (first.inspected, first.kept) == (2 * SCANS, 0)
     assert (second.inspected, second.kept) == (0, 2 * SCANS)
     assert files(out) == before
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_second_run_hashes_no_file_that_has_not_changed(
+    shared: bool,
+    parts: Path,
+    detector: Detector,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(scan_index, "YOUNG", -(10**15))
+    data, out = Folder(parts), tmp_path / "out"
+    cache = tmp_path / "cache" if shared else None
+    measured(detector, data, out, cache=cache)
+    before = told(out)
+    changed = parts / "cap" / "bulged" / "1.ply"
+    write_scan(changed, bulged(99, 1.5))
+    hashed: list[Path] = []
+    monkeypatch.setattr(scan_index, "hash_file", lambda path: hashed.append(path) or bytes(32))
+    other = tmp_path / "other" if shared else out
+    assert measured(detector, data, other, cache=cache).inspected == (2 * SCANS if shared else 1)
+    assert hashed == [changed]
+    assert told(other)["detector_hash"] == before["detector_hash"]
+    assert told(other)["data_hash"] != before["data_hash"]
 
 
 def test_interrupted_at_any_scan_it_goes_on_and_ends_the_same(

@@ -20,7 +20,7 @@ from torch import Tensor
 from zeroflaw.datasets.base import Selection
 from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method, Prepared, Target
-from zeroflaw.scan_index import ScanIndex
+from zeroflaw.scan_index import INDEX, ScanIndex
 from zeroflaw.types import Scan, ZeroflawError
 from zeroflaw.version import __version__
 
@@ -74,7 +74,7 @@ class FeatureCache:
         self.method = method
         self.folder = folder
         self.method_hash = hash_method(method)
-        self.index = ScanIndex(folder / "index.jsonl")
+        self.index = ScanIndex(folder / INDEX)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

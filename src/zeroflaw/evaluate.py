@@ -28,13 +28,14 @@ from zeroflaw.reports.progress import progress as progress_bar
 from zeroflaw.reports.results import FILENAME, Results, write_results
 from zeroflaw.reports.results_table import grids, write_tables
 from zeroflaw.reports.stored import ENDING, read_category, stored_path
-from zeroflaw.score import FileHashes, Job, hash_detector, identify, is_stored, score_all
+from zeroflaw.scan_index import INDEX, ScanIndex
+from zeroflaw.score import Job, hash_detector, identify, is_stored, score_all
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
 USED, UNUSABLE, INTERRUPTED = 0, 2, 130
 LOCK = ".lock"
-WRITTEN = (FILENAME, "results.csv", "results.md", "results.tex", PLAN, RUN)
+WRITTEN = (FILENAME, "results.csv", "results.md", "results.tex", PLAN, RUN, INDEX)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,8 @@ def evaluate(
     scans anew.
 
     `out` receives `scores/<entry>.npz` per scan, `results.json`, `.csv`, `.md` and `.tex`,
-    `evaluation.json` (which scans belong to it) and `run.json` (what produced it). A scan whose
+    `evaluation.json` (which scans belong to it), `run.json` (what produced it) and, without
+    `cache`, `index.jsonl` (hashes of the files, so that they are read once). A scan whose
     scores by this very detector are there is not inspected again, so that the same call goes on
     after an interruption and ends with the same results. A scan that cannot be used does not stop
     the others. Raises ZeroflawError for a category that is not there, no scan at all, and a folder
@@ -88,7 +90,9 @@ def evaluate(
         check_same_data(out, dataset.name, split)
         facts = {"data": dataset.name, "root": dataset.root, "settings": dataset.settings}
         with recorded(out, verb="evaluate", detector=detector.name, **facts) as record:
-            scans, problems, record["data_hash"] = plan_scans(detector, chosen, progress)
+            record["detector_hash"] = own = hash_detector(detector)
+            index = ScanIndex((cache or out) / INDEX)
+            scans, problems, record["data_hash"] = plan_scans(own, chosen, index, progress)
             said = {**describe(detector), "split": split, **(about or {})}
             left = tuple(sorted(set(left_out)))
             plan = Plan(detector.name, dataset.name, split, scans, left, said)
@@ -146,24 +150,26 @@ def describe(detector: Detector) -> dict[str, Any]:
 
 
 def plan_scans(
-    detector: Detector, chosen: Selection, progress: bool = True
+    detector: str, chosen: Selection, index: ScanIndex, progress: bool = True
 ) -> tuple[tuple[PlannedScan, ...], dict[str, str], str | None]:
     """Return the scans with their identities, what is wrong with files, and the data's hash.
 
-    A scan whose files cannot be read has no identity, and its name is among the problems; the
-    data's hash is None then. Every file is read once.
+    detector: its hash. index: remembers the hashes of files, so that none is read twice. A scan
+    whose files cannot be read has no identity, and its name is among the problems; the data's hash
+    is None then.
     """
-    own, hashed = hash_detector(detector), FileHashes()
     scans, problems = [], {}
     with steps(len(chosen.entries), progress) as step:
         for number, entry in enumerate(chosen.entries):
             step(number, f"reading {entry.name}")
             try:
-                identity = identify(chosen.dataset, entry, own, hashed)
+                identity = identify(chosen.dataset, entry, detector, index.hash_file)
             except ZeroflawError as error:
                 identity, problems[entry.name] = "", str(error)
             scans.append(PlannedScan(entry.name, entry.category, identity))
-    return tuple(scans), problems, None if problems else chosen.content_hash(hashed)
+    make_folder(index.path.parent)
+    index.save()
+    return tuple(scans), problems, None if problems else chosen.content_hash(index.hash_file)
 
 
 def finish(

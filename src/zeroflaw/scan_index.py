@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from zeroflaw.datasets.base import Dataset, Entry, hash_file
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
+INDEX = "index.jsonl"  # of the folder whose content it saves computing again
 YOUNG = 2_000_000_000  # ns; a file that changed so lately may change again without a new time
 
 Stamp = tuple[int, int, int, int]  # size, times of change of content and of inode in ns, inode
@@ -41,10 +42,11 @@ class ScanIndex:
     path: Path
     _files: dict[str, tuple[Stamp, bytes]] = field(default_factory=dict)
     _scans: dict[str, str] = field(default_factory=dict)
+    _unsaved: set[str] = field(default_factory=set)  # files whose hashes the disk lacks
     _loaded: bool = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "_files": {}, "_scans": {}, "_loaded": False}
+        return ScanIndex(self.path).__dict__
 
     def hash_file(self, path: Path) -> bytes:
         """Return the sha256 of a file's content, from the index where it can be trusted.
@@ -60,7 +62,7 @@ class ScanIndex:
         stamp = stamp_of(path)
         if known is None or known[0] != stamp:
             known = stamp, hash_file(path)
-            self._files[_name(path)] = known
+            self._know(path, *known)
         return known
 
     def known_hashes(self, entry: Entry) -> dict[Path, bytes] | None:
@@ -90,20 +92,38 @@ class ScanIndex:
     def learn(self, readings: Iterable[Reading]) -> None:
         """Remember readings, here and on disk. Raises ZeroflawError if they cannot be written."""
         self._load()
-        lines = []
+        rows: list[dict[str, Any]] = []
         for reading in readings:
             for path, stamp, digest in reading.files:
-                self._files[_name(path)] = stamp, digest
-                if max(stamp[1:3]) + YOUNG < time.time_ns():
-                    row = {"file": _name(path), "stamp": stamp, "sha256": digest.hex()}
-                    lines.append(json.dumps(row))
+                self._know(path, stamp, digest)
             if self._scans.get(reading.key) != reading.scan:
                 self._scans[reading.key] = reading.scan
-                lines.append(json.dumps({"key": reading.key, "scan": reading.scan}))
-        if lines:
-            self._append("".join(f"{line}\n" for line in lines).encode())
+                rows.append({"key": reading.key, "scan": reading.scan})
+        self._append([*self._file_rows(), *rows])
 
-    def _append(self, text: bytes) -> None:
+    def save(self) -> None:
+        """Write the hashes of files that were computed here. Raises ZeroflawError."""
+        self._append(self._file_rows())
+
+    def _know(self, path: Path, stamp: Stamp, digest: bytes) -> None:
+        if self._files.get(_name(path)) != (stamp, digest):
+            self._files[_name(path)] = stamp, digest
+            self._unsaved.add(_name(path))
+
+    def _file_rows(self) -> list[dict[str, Any]]:
+        """Return rows for the files that the disk lacks, but for those that are too young."""
+        rows = []
+        for name in sorted(self._unsaved):
+            stamp, digest = self._files[name]
+            if max(stamp[1:3]) + YOUNG < time.time_ns():
+                self._unsaved.remove(name)
+                rows.append({"file": name, "stamp": stamp, "sha256": digest.hex()})
+        return rows
+
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        text = "".join(f"{json.dumps(row)}\n" for row in rows).encode()
         try:
             with self.path.open("ab+", buffering=0) as file:
                 if file.tell():

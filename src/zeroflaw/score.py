@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from zeroflaw.cache import FeatureCache, hash_tensors
-from zeroflaw.datasets.base import Dataset, Entry, Selection, hash_file
+from zeroflaw.datasets.base import Dataset, Entry, Selection
 from zeroflaw.detector import Detector
 from zeroflaw.geometry.regions import label_regions
 from zeroflaw.inspect import unexpected
@@ -66,19 +66,6 @@ def hash_detector(detector: Detector) -> str:
     return hashlib.sha256(
         "\n".join((method.name, settings, *versions, weights)).encode()
     ).hexdigest()
-
-
-class FileHashes:
-    """Hashes of files, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, bytes] = {}
-
-    def __call__(self, path: Path) -> bytes:
-        """Return the sha256 of a file's content. Raises ZeroflawError if it cannot be read."""
-        if path not in self._known:
-            self._known[path] = hash_file(path)
-        return self._known[path]
 
 
 def identify(dataset: Dataset, entry: Entry, detector: str, hashed: Callable[[Path], bytes]) -> str:
