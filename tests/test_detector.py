@@ -113,7 +113,8 @@ def test_a_checkpoint_carries_its_thresholds(
     path = peak_checkpoint(tmp_path, monkeypatch, threshold=0.97, point_threshold=0.25)
     for given in (path, path.with_suffix(""), str(path)):
         detector = Detector.load(given, device="cpu")
-        assert (detector.name, detector.threshold, detector.point_threshold) == ("peak", 0.97, 0.25)
+        assert (detector.threshold, detector.point_threshold) == (0.97, 0.25)
+        assert detector.name == f"peak ({tmp_path.name}/peak)"
     found = detector.inspect(bulged())
     assert (found.threshold, found.point_threshold, found.detector) == (0.97, 0.25, "peak")
     own = Detector.load(path, "cpu", threshold=1.0).inspect(bulged())
