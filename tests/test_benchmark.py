@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 from filelock import FileLock
 
 from dataset_trees import real3d_ad_tree
+from peak_method import peak_checkpoint
 from small_recipe import NAMES, RECIPE, arguments
 from zeroflaw import cells
 from zeroflaw.cells import state_of
@@ -83,7 +86,10 @@ def test_it_ends_with_a_table_beside_the_papers_figures(undisturbed: Path) -> No
     assert ours[0] == "airplane"
     assert ours[2]["value"] == pytest.approx(100 * results.figures["car"]["object_auroc"])
     assert (undisturbed / "recipe.toml").read_text() == RECIPE
-    assert json.loads((undisturbed / "run.json").read_text())["state"] == "done"
+    assert "real3d_ad: tested on 2 of 12 published categories" in text
+    told = json.loads((undisturbed / "run.json").read_text())
+    assert (told["verb"], told["state"]) == ("benchmark", "done")
+    assert len(told["data_hash"]["real3d_ad"]) == 64
     for ending in ("csv", "tex"):
         assert "77.6" in (undisturbed / f"table.{ending}").read_text()
 
@@ -228,6 +234,23 @@ def test_a_folder_holds_one_benchmark_to_which_seeds_may_be_added(
     assert any(value.get("seeds") == 2 for value in table(out)["tables"][0]["rows"][0][1:])
 
 
+def test_data_that_change_between_cells_are_told(
+    root: Path, recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(root, tmp_path / "data"))
+    given = arguments(recipe, own, tmp_path / "out", "--cell", "*/car/*")
+    assert main(given) == 0
+    assert "mean ± standard deviation" not in capsys.readouterr().out
+    assert main([*given, "--seeds", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "mean ± standard deviation (of the sample, n − 1) over up to 2 seeds" in said
+    assert "different data" not in said
+    labels = next((own / "airplane" / "gt").glob("*.txt"))
+    labels.write_text(labels.read_text() + "0 0 0 0\n")
+    assert main([*given, "--seeds", "3"]) == 0
+    assert "same: cells were tested on different data" in capsys.readouterr().out
+
+
 def test_the_table_can_be_laid_out_again_without_the_data(
     undisturbed: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,12 +280,8 @@ def test_scans_that_cannot_be_used_are_counted(
 ) -> None:
     evaluate: Callable[..., Any] = vars(cells)["evaluate"]
 
-    class Lossy:
-        failures = ("one",)
-
     def lossy(*given: Any, **named: Any) -> Any:
-        evaluate(*given, **named)
-        return Lossy
+        return replace(evaluate(*given, **named), failures=("one",))
 
     out = tmp_path / "out"
     monkeypatch.setattr(cells, "evaluate", lossy)
@@ -285,6 +304,22 @@ def test_a_checkpoint_is_tested_as_it_is(root: Path, tmp_path: Path) -> None:
     found = read_results(out / "cells" / "compact" / "real3d_ad")
     assert found.counted == ("airplane", "car")
     assert [row[0] for row in table(out)["tables"][0]["rows"]] == ["airplane", "car", "mean"]
+
+
+def test_what_a_checkpoint_was_trained_on_does_not_count(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {"data": "real3d_ad", "categories": ["car"]}
+    path = peak_checkpoint(tmp_path, monkeypatch, seen=seen)
+    recipe = tmp_path / "ready.toml"
+    recipe.write_text(
+        f'title = "ready"\ncheckpoint = "{path}"\n[[test]]\n'
+        'data = "real3d_ad"\ncategories = "all"\n[[table]]\nform = "categories"\n'
+    )
+    out = tmp_path / "out"
+    given = ["--root", f"real3d_ad={root}", "--out", str(out), "--devices", "cpu"]
+    assert main(["benchmark", str(recipe), *given]) == 0
+    assert read_results(out / "cells" / "peak" / "real3d_ad").counted == ("airplane",)
 
 
 def test_it_can_be_asked_first(

@@ -19,6 +19,7 @@ from peak_method import Peak, PeakConfig, peak_checkpoint
 from zeroflaw import scan_index
 from zeroflaw.cli import main
 from zeroflaw.datasets import open_dataset
+from zeroflaw.datasets.base import hash_file
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import Detector
 from zeroflaw.evaluate import recompute
@@ -70,7 +71,12 @@ def test_a_second_run_hashes_no_file_that_has_not_changed(
     changed = parts / "cap" / "bulged" / "1.ply"
     write_scan(changed, bulged(99, 1.5))
     hashed: list[Path] = []
-    monkeypatch.setattr(scan_index, "hash_file", lambda path: hashed.append(path) or bytes(32))
+
+    def noted(path: Path) -> bytes:
+        hashed.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr(scan_index, "hash_file", noted)
     other = tmp_path / "other" if shared else out
     assert measured(detector, data, other, cache=cache).inspected == (2 * SCANS if shared else 1)
     assert hashed == [changed]

@@ -13,23 +13,24 @@ from typing import Any
 
 import torch
 
-from zeroflaw.cells import DONE, Cell, Job, failure_of, folder_of, measured, plan, state_of
+from zeroflaw.benchmark_folder import (
+    PLAN,
+    Plan,
+    data_hashes,
+    done,
+    read_plan,
+    show_table,
+    write_plan,
+)
+from zeroflaw.cells import DONE, Cell, Job, failure_of, measured, plan, state_of
 from zeroflaw.detector import choose_device
-from zeroflaw.io.atomic import replacing
 from zeroflaw.provenance import recorded
 from zeroflaw.recipe import Recipe, build_recipe, bundled, find_recipe, read_recipe
-from zeroflaw.reports.benchmark_table import Block, Measured, lay_out
 from zeroflaw.reports.numbers import plural
-from zeroflaw.reports.results import FIGURES
 from zeroflaw.schedule import Outcome, run_jobs
 from zeroflaw.types import ZeroflawError
 
-FORMAT = 1
-PLAN = "plan.json"
 INCOMPLETE, INTERRUPTED = 1, 130
-WIDEST = 1000  # columns of a table on a terminal that wraps it
-# What may change from call to call: it says nothing about what a cell is.
-FREE = ("title", "about", "seeds", "table")
 
 
 @dataclass(frozen=True)
@@ -58,29 +59,13 @@ class Request:
     text_tower: Path | None = None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a benchmark's folder holds: the recipe as it was meant, and all its cells."""
-
-    recipe: Recipe
-    cells: tuple[Cell, ...]
-    stand_in: bool
-    encoder: str
-    text_tower: str
-
-    def identity(self) -> dict[str, Any]:
-        """Return what must stay the same from call to call, by name."""
-        content = {key: value for key, value in self.recipe.content.items() if key not in FREE}
-        weights = {"encoder": self.encoder, "text tower": self.text_tower}
-        return {**content, "stand-in weights": self.stand_in, **weights}
-
-
 def run(request: Request) -> int:
     """Work the cells that are left, write and print the table, return the exit code.
 
     0 when all cells that were asked for are done, 1 when one failed, could not use all scans or
-    is worked by another process, 130 when interrupted; the same call then goes on. Raises ZeroflawError for a recipe
-    or data that cannot be used, and for a folder that holds another benchmark.
+    is worked by another process, 130 when interrupted; the same call then goes on. Raises
+    ZeroflawError for a recipe or data that cannot be used, and for a folder that holds another
+    benchmark.
     """
     planned, chosen = _plan(request)
     devices = find_devices(request.devices)
@@ -96,8 +81,9 @@ def run(request: Request) -> int:
     }
     interrupted = False
     try:
-        with recorded(request.out, **facts):
+        with recorded(request.out, verb="benchmark", **facts) as record:
             run_jobs(jobs, request.workers or len(devices), devices, _Said(len(jobs)))
+            record["data_hash"] = data_hashes(done(request.out, planned))
     except KeyboardInterrupt:
         interrupted = True
     show_table(request.out, planned)
@@ -123,7 +109,7 @@ def table(request: Request) -> int:
         other = read_recipe(path, request.changes)
         content = {**planned.recipe.content, "table": other.content.get("table", [])}
         recipe = build_recipe(content, planned.recipe.name, str(path))
-        planned = Plan(recipe, planned.cells, planned.stand_in, planned.encoder, planned.text_tower)
+        planned = replace(planned, recipe=recipe)
     show_table(request.out, planned)
     return 0
 
@@ -205,44 +191,13 @@ def _enter(out: Path, planned: Plan, request: Request) -> Plan:
         seeds = sorted({*found.recipe.seeds, *recipe.seeds})
         content = {**recipe.content, "seeds": seeds}
         recipe = build_recipe(content, recipe.name, str(request.recipe))
-    whole = Plan(recipe, cells, planned.stand_in, planned.encoder, planned.text_tower)
+    whole = replace(planned, recipe=recipe, cells=cells)
     try:
         (out / "cells").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ZeroflawError(f"{out}: cannot hold a benchmark ({error.strerror})") from None
-    content = {
-        "format": FORMAT,
-        "name": recipe.name,
-        "recipe": whole.recipe.content,
-        "stand_in": whole.stand_in,
-        "encoder": whole.encoder,
-        "text_tower": whole.text_tower,
-        "cells": [[one.variant, one.data, one.category, one.seed] for one in cells],
-    }
-    with replacing(out / "recipe.toml") as file:
-        file.write(find_recipe(str(request.recipe)).read_bytes())
-    _write_text(out / PLAN, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False))
+    write_plan(out, whole, find_recipe(str(request.recipe)).read_bytes())
     return whole
-
-
-def read_plan(out: Path) -> Plan:
-    """Return what a benchmark's folder holds. Raises ZeroflawError where there is none."""
-    path = out / PLAN
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"format {content['format']}, expected {FORMAT}")
-        return Plan(
-            build_recipe(content["recipe"], str(content["name"]), str(path)),
-            tuple(Cell(str(a), str(b), str(c), int(d)) for a, b, c, d in content["cells"]),
-            bool(content["stand_in"]),
-            str(content["encoder"]),
-            str(content["text_tower"]),
-        )
-    except FileNotFoundError:
-        raise ZeroflawError(f"{out}: holds no benchmark; run one with --out {out}") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise ZeroflawError(f"{path}: damaged ({error!r}); start in another folder") from None
 
 
 def _jobs(request: Request, planned: Plan, chosen: Sequence[Cell], devices: int) -> list[Job]:
@@ -293,102 +248,6 @@ class _Said:
             file=sys.stderr,
             flush=True,
         )
-
-
-def show_table(out: Path, planned: Plan) -> None:
-    """Write the tables of what is done in all forms, print them and what failed."""
-    from rich.console import Console
-
-    states = {cell: state_of(out / "cells" / cell.name) for cell in planned.cells}
-    found = [
-        one
-        for cell, state in states.items()
-        if state == "done"
-        for one in measured(planned.recipe, cell, out)
-    ]
-    blocks = [block for layout in planned.recipe.tables for block in lay_out(layout, found)]
-    notes = _notes(planned, list(states.values()), found)
-    _write_tables(out, planned, states, blocks, notes)
-    console, wide = Console(highlight=False, markup=False), Console(width=WIDEST)
-    for block in blocks:
-        console.print(block.title, style="bold", soft_wrap=True)
-        grid = replace(block.grid(), title="").rich()
-        widest = wide.measure(grid).maximum
-        Console(highlight=False, width=max(console.width, widest)).print(grid)
-        for note in block.notes:
-            console.print(note, style="dim", soft_wrap=True)
-        console.print()
-    for note in notes:
-        console.print(note, soft_wrap=True)
-    for cell, state in states.items():
-        if state == "failed":
-            reason = failure_of(out / "cells" / cell.name)
-            print(f"zeroflaw: cell {cell.name} failed: {reason}", file=sys.stderr)
-    console.print(f"table in {out / 'table.md'}", soft_wrap=True)
-
-
-def _notes(planned: Plan, states: Sequence[str], found: Sequence[Measured]) -> list[str]:
-    """Say how much of the benchmark the tables hold and what is missing from them."""
-    failed, left = states.count("failed"), states.count("open")
-    cells = plural(len(states), "cell")
-    notes = [f"{states.count('done')} of {cells} done, {failed} failed, {left} open"]
-    if len(planned.recipe.seeds) > 1:
-        count = len(planned.recipe.seeds)
-        notes.append(f"mean ± standard deviation over up to {count} seeds, in percent")
-    missing = [one.missing for one in found if one.missing]
-    if missing:
-        notes.append(f"{plural(sum(missing), 'scan')} could not be used, in {len(missing)} tests")
-    wanted = {metric for layout in planned.recipe.tables for metric in layout.figures}
-    for metric in [one for one in FIGURES if one in wanted]:
-        undefined = sum(one.results.undefined()[metric] for one in found)
-        if undefined:
-            notes.append(f"{metric}: {plural(undefined, 'undefined value')} left out of the means")
-    if planned.stand_in:
-        notes.append("made with stand-in weights: the figures say nothing about the method")
-    return notes
-
-
-def _write_tables(
-    out: Path,
-    planned: Plan,
-    states: Mapping[Cell, str],
-    blocks: Sequence[Block],
-    notes: Sequence[str],
-) -> None:
-    """Write table.md, table.csv, table.tex and table.json."""
-    recipe = planned.recipe
-    grids = [block.grid() for block in blocks]
-    heading = "\n\n".join((f"# {recipe.title}", *(f"{note}." for note in notes)))
-    _write_text(out / "table.md", "\n".join((f"{heading}\n", *(one.markdown() for one in grids))))
-    _write_text(out / "table.csv", "\n".join(f"{one.title}\n{one.csv()}" for one in grids))
-    _write_text(out / "table.tex", "\n".join(one.latex() for one in grids))
-    content = {
-        "format": FORMAT,
-        "title": recipe.title,
-        "notes": list(notes),
-        "cells": [
-            {
-                "name": cell.name,
-                "state": state,
-                "variant": cell.variant,
-                "data": cell.data,
-                "category": cell.category,
-                "seed": cell.seed,
-                "reason": failure_of(out / "cells" / cell.name) if state == "failed" else None,
-                "tests": [f"cells/{cell.name}/{folder_of(one, cell)}" for one in recipe.tests]
-                if state == "done"
-                else [],
-            }
-            for cell, state in states.items()
-        ],
-        "tables": [block.plain() for block in blocks],
-    }
-    _write_text(out / "table.json", json.dumps(content, indent=1, allow_nan=False))
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as file:
-        file.write(f"{text.rstrip()}\n".encode())
 
 
 def _short(value: Any) -> str:

@@ -19,7 +19,7 @@ from zeroflaw import checkpoint
 from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Dataset
 from zeroflaw.detector import Detector, choose_device, find_weights
-from zeroflaw.evaluate import evaluate
+from zeroflaw.evaluate import evaluate, seen_categories
 from zeroflaw.io.atomic import replacing
 from zeroflaw.log import processor
 from zeroflaw.methods.base import Method
@@ -195,24 +195,29 @@ def _work(job: Job) -> None:
     if job.threads:
         torch.set_num_threads(job.threads)
     weights = find_weights(job.recipe.checkpoint) if job.recipe.checkpoint else _train(job)
-    missing = {}
+    missing, hashes = {}, {}
     for test in job.recipe.tests:
-        data = job.cell.data if test.data == SAME else test.data
+        dataset = open_data(job.cell.data if test.data == SAME else test.data, job.roots)
         detector = _detector(job, weights, test)
+        tested = scope(job.recipe, job.cell, test, job.roots)
+        if job.recipe.checkpoint:
+            tested["left_out"] = seen_categories(detector, dataset, tested["categories"])
         evaluation = evaluate(
             detector,
-            open_data(data, job.roots),
+            dataset,
             job.folder / folder_of(test, job.cell),
-            **scope(job.recipe, job.cell, test, job.roots),
+            **tested,
             cache=job.out / "cache",
             workers=1,
             progress=job.progress,
             about={"recipe": job.recipe.title, "cell": job.cell.name},
         )
         missing[test.name or test.data] = len(evaluation.failures)
+        hashes[test.name or test.data] = evaluation.data_hash
     found = {
         "cell": job.cell.name,
         "missing": missing,
+        "data_hash": hashes,
         "speed": _speed(_detector(job, weights, None)) if job.recipe.speed else None,
         "seconds": round(time.monotonic() - begun, 1),
         "processor": processor(choose_device(job.device)),
@@ -338,7 +343,7 @@ def measured(recipe: Recipe, cell: Cell, out: Path) -> list[Measured]:
     folder = out / "cells" / cell.name
     try:
         found = json.loads((folder / DONE).read_text(encoding="utf-8"))
-        missing, speed = dict(found["missing"]), found["speed"]
+        missing, hashes, speed = dict(found["missing"]), dict(found["data_hash"]), found["speed"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ZeroflawError(f"{folder / DONE}: damaged ({error!r}); delete it and go on") from None
     return [
@@ -350,6 +355,7 @@ def measured(recipe: Recipe, cell: Cell, out: Path) -> list[Measured]:
             results=read_results(folder / folder_of(test, cell)),
             speed=float("nan") if speed is None else float(speed),
             missing=int(missing.get(test.name or test.data, 0)),
+            data_hash=str(hashes.get(test.name or test.data, "")),
         )
         for test in recipe.tests
     ]

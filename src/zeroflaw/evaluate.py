@@ -17,7 +17,7 @@ from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Dataset, Selection
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import Detector
-from zeroflaw.files import Failure, printable
+from zeroflaw.files import Failure
 from zeroflaw.inspect import make_folder
 from zeroflaw.measure import measure
 from zeroflaw.provenance import RUN, amend, provenance, recorded
@@ -30,7 +30,7 @@ from zeroflaw.reports.results_table import grids, write_tables
 from zeroflaw.reports.stored import ENDING, read_category, stored_path
 from zeroflaw.scan_index import INDEX, ScanIndex
 from zeroflaw.score import Job, hash_detector, identify, is_stored, score_all
-from zeroflaw.types import ZeroflawError
+from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 
 USED, UNUSABLE, INTERRUPTED = 0, 2, 130
@@ -43,6 +43,7 @@ class Evaluation:
     """results: as in `results.json`. failures: scans that are missing from them, and why.
 
     out: the folder. inspected, kept: how many scans were inspected now, and how many had been.
+    data_hash: of the scans' files, "" where some could not be read.
     """
 
     results: Results
@@ -50,6 +51,7 @@ class Evaluation:
     out: Path
     inspected: int = 0
     kept: int = 0
+    data_hash: str = ""
 
 
 def evaluate(
@@ -92,7 +94,8 @@ def evaluate(
         with recorded(out, verb="evaluate", detector=detector.name, **facts) as record:
             record["detector_hash"] = own = hash_detector(detector)
             index = ScanIndex((cache or out) / INDEX)
-            scans, problems, record["data_hash"] = plan_scans(own, chosen, index, progress)
+            scans, problems, content = plan_scans(own, chosen, index, progress)
+            record["data_hash"] = content
             said = {**describe(detector), "split": split, **(about or {})}
             left = tuple(sorted(set(left_out)))
             plan = Plan(detector.name, dataset.name, split, scans, left, said)
@@ -114,7 +117,7 @@ def evaluate(
             results, failures = finish(out, plan, problems, progress)
             record["scans"] = len(scans)
             record["missing"] = {one.path: one.message for one in failures}
-    return Evaluation(results, failures, out, len(jobs), kept)
+    return Evaluation(results, failures, out, len(jobs), kept, content or "")
 
 
 def recompute(
@@ -253,15 +256,19 @@ def clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def seen_categories(detector: Detector, dataset: Dataset) -> tuple[str, ...]:
-    """Return the categories of this data set that the detector's card says it was trained on.
+def seen_categories(
+    detector: Detector, dataset: Dataset, categories: Collection[str]
+) -> tuple[str, ...]:
+    """Return which of a data set's categories the detector's card says it was trained on.
 
     None of a folder's: another one may be called the same.
     """
     seen = detector.card.get("seen")
-    if not isinstance(seen, Mapping) or seen.get("data") != dataset.name:
+    if dataset.name == Folder.name or not isinstance(seen, Mapping):
         return ()
-    return () if dataset.name == Folder.name else tuple(map(str, seen.get("categories", ())))
+    if seen.get("data") != dataset.name:
+        return ()
+    return tuple(name for name in seen.get("categories", ()) if name in categories)
 
 
 @dataclass(frozen=True)
@@ -292,8 +299,7 @@ def run(request: Request) -> int:
             f"{request.method}; name another --checkpoint, or leave --method out"
         )
     entries = dataset.entries(request.categories, checked_split(request.split))
-    present = {entry.category for entry in entries}
-    seen = [name for name in seen_categories(detector, dataset) if name in present]
+    seen = seen_categories(detector, dataset, {entry.category for entry in entries})
     try:
         evaluation = evaluate(
             detector,

@@ -70,6 +70,7 @@ class Measured:
     """Results of one cell on one test. trained: category, "" without training. data: tested on.
 
     speed: clouds per second, nan where it was not measured. missing: scans that could not be used.
+    data_hash: of the scans.
     """
 
     variant: str
@@ -79,6 +80,7 @@ class Measured:
     results: Results
     speed: float = math.nan
     missing: int = 0
+    data_hash: str = ""
 
     @property
     def data(self) -> str:
