@@ -117,7 +117,17 @@ class Eyecandies(Dataset):
             scan, distance = without_repeated(read_organised(entry)), CONVERTED * FLOOR
             if not at_border(scan).any():  # the conversion has left the background out
                 return scan
-        return without_background(scan, distance, inside=True) if self.remove_plane else scan
+        if not self.remove_plane:
+            return scan
+        part = without_background(scan, distance, inside=True)
+        if not entry.kind and _marked(scan) and not _marked(part):
+            problem = "all points labelled defective are background, and it would count as good"
+            raise ScanError(entry.files[0], problem, "leave it out, or keep the background")
+        return part
+
+
+def _marked(scan: Scan) -> bool:
+    return scan.labels is not None and bool(scan.labels.any())
 
 
 def original(category: Path) -> bool:
