@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, frame
-from zeroflaw.geometry.render import render
+from zeroflaw.geometry.render import closing_radius, render
 from zeroflaw.synthesis import DEFECTS, SOLIDS, Settings, Synthesized, good_twin, synthesize
 from zeroflaw.synthesis.surfaces import sample_surface
 from zeroflaw.types import Bool, Float64
@@ -22,7 +22,7 @@ from zeroflaw.types import Bool, Float64
 HERE = Path(__file__).resolve().parent
 TILE = 190
 FINER = 2  # drawn this much larger, then averaged
-GREY, MARK = (176, 182, 190), (226, 88, 34)
+GREY, MARK = (176, 182, 190), (240, 130, 70)
 INK = (32, 36, 44)
 SHOWN = Settings(
     points=(60_000, 60_000),
@@ -33,17 +33,17 @@ SHOWN = Settings(
     noise=(0.0001, 0.0002),
 )
 EXAMPLES = {  # family and seed that show a kind well
-    "bulge": ("bottle", 1),
+    "bulge": ("bottle", 4),
     "dent": ("cup", 2),
-    "hole": ("helmet", 3),
-    "crack": ("vase", 4),
-    "break": ("bowl", 5),
+    "hole": ("superquadric", 4),
+    "crack": ("jar", 8),
+    "break": ("plate", 3),
     "bend": ("cap", 6),
     "rough": ("superquadric", 7),
     "flat": ("fruit", 8),
-    "scratch": ("shell", 9),
-    "excess": ("plate", 10),
-    "shifted": ("gear", 11),
+    "scratch": ("handle", 9),
+    "excess": ("handle", 4),
+    "shifted": ("flange", 11),
     "missing": ("casting", 12),
 }
 
@@ -61,7 +61,8 @@ def drawn(points: Float64, labels: Bool, view: View, shown: Frame) -> Image.Imag
     """A tile with the points from one side, the labelled ones coloured."""
     colors = np.where(labels[:, None], MARK, GREY).astype(np.uint8)
     scale = TILE * FINER / max(shown.width, shown.height)
-    made = render(points, colors, view, shown, scale)
+    radius = 1.5 * closing_radius(points, [view], shown, scale)
+    made = render(points, colors, view, shown, scale, radius)
     picture = Image.fromarray(made.image).reduce(FINER)
     tile = Image.new("RGB", (TILE, TILE), "white")
     tile.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))

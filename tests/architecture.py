@@ -245,9 +245,10 @@ def _extends(node: Definition, name: str) -> bool:
 
 
 def _is_dataset(node: Definition, used: set[str]) -> bool:
-    """A class that extends Dataset."""
+    """A class that extends Dataset, or what some of them share, which is called …Dataset too."""
     del used
-    return _extends(node, "Dataset")
+    bases = [ast.unparse(base) for base in getattr(node, "bases", [])]
+    return any(base.endswith("Dataset") for base in bases) and not node.name.endswith("Dataset")
 
 
 def _is_method(node: Definition, used: set[str]) -> bool:
@@ -262,9 +263,11 @@ def _is_encoder(node: Definition, used: set[str]) -> bool:
 
 
 def _is_defect(node: Definition, used: set[str]) -> bool:
-    """A public function that says what a defect does to a surface."""
+    """A public function of a place and chance that says what a defect does to a surface."""
     del used
-    return isinstance(node, ast.FunctionDef) and _returns(node, "Change")
+    if not isinstance(node, ast.FunctionDef) or not _returns(node, "Change"):
+        return False
+    return [arg.arg for arg in node.args.args] == ["site", "rng"]
 
 
 def _is_metric(node: Definition, used: set[str]) -> bool:

@@ -134,7 +134,7 @@ def test_training_learns_one_scan(dented_sphere: Scan) -> None:
     target = method.target(dented_sphere, prepared)
     optimizer = build_optimizer(method, 5e-3, 1e-2, 1e-4)
     sums = []
-    for _ in range(15):
+    for _ in range(30):
         terms = method.losses(method(prepared), target)
         loss = torch.stack(list(terms.values())).sum()
         optimizer.zero_grad()

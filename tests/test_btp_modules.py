@@ -104,3 +104,13 @@ def test_ablations_share_their_features_and_other_samplings_do_not(tmp_path: Pat
     assert FeatureCache(ready(rule="max"), tmp_path).method_hash == whole
     assert FeatureCache(ready(descriptor="sampled"), tmp_path).method_hash != whole
     assert FeatureCache(ready(points=64), tmp_path).method_hash != whole
+
+
+def test_preparing_a_scan_before_training_leaves_the_frozen_encoder_as_it_is(
+    dented_sphere: Scan,
+) -> None:
+    method = BTP(SMALL)
+    before = {name: entry.clone() for name, entry in method.encoder.state_dict().items()}
+    method.prepare(dented_sphere)
+    for name, entry in method.encoder.state_dict().items():
+        assert entry.equal(before[name]), name

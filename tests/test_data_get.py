@@ -32,6 +32,7 @@ class Hub:
         self.files = dict(files)
         self.large = {name for name, content in files.items() if len(content) > 2000}
         self.asked: list[str] = []
+        self.rows: dict[str, dict[str, object]] = {}  # of files that have changed since
         self.stops_after: int | None = None
         hub = self
 
@@ -64,6 +65,8 @@ class Hub:
             self.send(request, self.files[name])
 
     def row(self, name: str) -> dict[str, object]:
+        if name in self.rows:
+            return self.rows[name]
         content = self.files[name]
         oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
         row: dict[str, object] = {"type": "file", "oid": oid, "size": len(content), "path": name}
@@ -187,10 +190,8 @@ def test_a_file_that_is_not_the_published_one_is_not_kept(
     tmp_path: Path, hub: Hub, large: bool
 ) -> None:
     name = next(name for name in hub.files if (name in hub.large) == large and hub.files[name])
-    row = hub.row(name)
+    hub.rows[name] = hub.row(name)
     hub.files[name] = bytes(len(hub.files[name]))
-    honest = hub.row
-    hub.row = lambda one: row if one == name else honest(one)  # type: ignore[method-assign]
     with pytest.raises(ZeroflawError, match="its size or hash differs"):
         run("anomaly_shapenet", tmp_path / "out", hub=hub.url)
     assert name not in content(tmp_path / ".out.downloading")

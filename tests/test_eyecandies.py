@@ -97,6 +97,20 @@ def test_the_floor_and_the_wall_are_left_out_unless_one_wants_them(eyecandies_ro
         assert scan.labels.sum() > 0.9 * whole.labels.sum() > 0
 
 
+def test_a_defective_scan_whose_marks_are_all_background_is_refused(tmp_path: Path) -> None:
+    root = write_eyecandies(tmp_path, CANDY, train=1, test=1)
+    mask = np.zeros((64, 64), np.uint8)
+    mask[-3:, :5] = 255
+    write_png(root / "Confetto" / "test_public" / "data" / "00_mask.png", mask)
+    dataset = Eyecandies(root)
+    (entry,) = dataset.entries(split="test")
+    with pytest.raises(ScanError, match=r"00_depth\.png: all points labelled .* count as good"):
+        dataset.read(entry)
+    whole = Eyecandies(root, remove_plane=False).read(entry)
+    assert whole.labels is not None
+    assert whole.labels.sum() == 15
+
+
 @pytest.mark.parametrize(
     "text",
     [

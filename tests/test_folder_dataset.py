@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,28 @@ def test_scans_come_sorted_and_texts_hidden_files_and_others_are_left_out(tmp_pa
         (tmp_path / name).write_text("text")
     names = [file.scan.relative_to(tmp_path).as_posix() for file in Folder(tmp_path).files]
     assert names == ["a.npz", "b.npz", "c/a.npz"]
+
+
+def test_scans_of_similar_names_are_told_apart(tmp_path: Path) -> None:
+    for name in ("part.1.npz", "part_1.npz", "part.npz", "part_1.npy", "part.1_npz.npz"):
+        (tmp_path / name).touch()
+
+    names = [entry.name for entry in Folder(tmp_path).entries()]
+
+    assert len(set(names)) == 5
+
+
+def test_listing_takes_no_longer_per_scan_in_a_large_folder(tmp_path: Path) -> None:
+    for number in range(3000):
+        (tmp_path / f"{number}.xyz").touch()
+        (tmp_path / f"{number}.txt").touch()
+    begun = time.perf_counter()
+
+    entries = Folder(tmp_path).entries()
+
+    assert len(entries) == 3000
+    assert all(len(entry.files) == 2 for entry in entries)
+    assert time.perf_counter() - begun < 20  # comparing each with each takes minutes
 
 
 def test_the_hash_follows_the_content_and_not_the_folder(tmp_path: Path) -> None:

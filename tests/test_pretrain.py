@@ -9,12 +9,15 @@ import pytest
 import torch
 
 from zeroflaw import checkpoint, pretrain
+from zeroflaw.batches import Item, batches
 from zeroflaw.datasets.synthetic_pairs import (
     SyntheticScans,
     SyntheticSettings,
     families_of,
     split_of,
 )
+from zeroflaw.distributed import Ranks
+from zeroflaw.methods.base import Prepared, Target
 from zeroflaw.methods.compact import Compact, CompactConfig
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.synthesis.solids import SOLIDS
@@ -70,12 +73,37 @@ def test_a_scan_depends_on_seed_and_number_alone() -> None:
 def test_workers_do_not_change_what_is_trained_on() -> None:
     scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
     dataset = pretrain.PreparedPairs(scans, CONFIG, points=256)
-    alone = list(pretrain.FreshScans(dataset, 4, 0).epoch(1, 1))
-    spread = list(pretrain.FreshScans(dataset, 4, 1).epoch(1, 1))
+    alone = list(pretrain.FreshScans(dataset, 4, 0).epoch(1, range(1, 4)))
+    spread = list(pretrain.FreshScans(dataset, 4, 1).epoch(1, range(1, 4)))
     assert len(alone) == len(spread) == 3
     for (ours, _), (theirs, _) in zip(alone, spread, strict=True):
         for name, tensor in ours.tensors.items():
             torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=0)
+
+
+def test_processes_share_an_epoch_and_make_each_scan_once() -> None:
+    asked: list[list[int]] = [[], []]
+
+    class Numbers:
+        """Pairs of items that say their number."""
+
+        def __init__(self, rank: int) -> None:
+            self.rank = rank
+
+        def __getitem__(self, pair: int) -> list[Item]:
+            asked[self.rank].append(pair)
+            return [
+                (Prepared({"number": torch.tensor([n])}), Target(torch.zeros(1, 1), torch.zeros(1)))
+                for n in (2 * pair, 2 * pair + 1)
+            ]
+
+    found: list[list[float]] = [[], []]
+    for rank in range(2):
+        source = pretrain.FreshScans(Numbers(rank), 12, workers=0)  # type: ignore[arg-type]
+        for batch in batches(source, 1, 0, 8, Ranks(rank, 2)):
+            found[rank] += batch.prepared["number"].tolist()
+    assert found == [[12, 13, 14, 15, 20, 21], [16, 17, 18, 19, 22, 23]]
+    assert asked == [[6, 7, 10], [8, 9, 11]]
 
 
 def train_small(out: Path) -> None:

@@ -16,8 +16,12 @@ import numpy as np
 import pytest
 import torch
 
+from tiny_method import Tiny, tiny_method, tiny_scan
 from zeroflaw import provenance
+from zeroflaw.datasets.folder import Folder
+from zeroflaw.methods import METHODS
 from zeroflaw.provenance import RUN, recorded
+from zeroflaw.train import TrainSettings, fit
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
@@ -109,6 +113,39 @@ def test_a_damaged_record_of_an_earlier_run_is_no_obstacle(tmp_path: Path) -> No
         with recorded(tmp_path):
             pass
         assert read(tmp_path)["state"] == "done"
+
+
+def test_facts_can_be_added_later_and_nothing_is_written_without_a_folder(tmp_path: Path) -> None:
+    with recorded(tmp_path, verb="evaluate"):
+        pass
+    provenance.amend(tmp_path, recomputed="today")
+    assert (read(tmp_path)["verb"], read(tmp_path)["recomputed"]) == ("evaluate", "today")
+    with recorded(None) as record:
+        record["scans"] = 1
+    assert list(tmp_path.iterdir()) == [tmp_path / RUN]
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_training_says_what_produced_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seed in range(2):
+        scan = tiny_scan(seed, defective=seed == 0)
+        assert scan.labels is not None
+        np.savez(tmp_path / f"{seed}.npz", points=scan.points, labels=scan.labels)
+    scans = Folder(tmp_path).select()
+    monkeypatch.setitem(METHODS, "tiny", Tiny)
+    out = tmp_path / "out"
+    fit(
+        tiny_method(), scans, TrainSettings(epochs=1, seed=5), out, card={"cell": 3}, progress=False
+    )
+    told = read(out)
+    assert (told["verb"], told["method"], told["state"]) == ("train", "tiny", "done")
+    assert told["data_hash"] == scans.content_hash()[:16]
+    assert (told["training"]["seed"], told["config"]["points"]) == (5, 32)
+    assert (told["card"]["cell"], told["checkpoint"]) == (3, "last.safetensors")
+    fit(
+        tiny_method(), scans, TrainSettings(epochs=1, seed=5), out, card={"cell": 3}, progress=False
+    )
+    assert [run["state"] for run in read(out)["earlier"]] == ["done"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

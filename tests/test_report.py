@@ -3,123 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from html.parser import HTMLParser
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from evaluation_folder import POINTS, SCANS, Page, evaluation, scan
 from zeroflaw import report as verb
 from zeroflaw.cli import main
-from zeroflaw.metrics.pro import au_pro
-from zeroflaw.metrics.ranking import ranking
 from zeroflaw.report import report
 from zeroflaw.reports import gallery
-from zeroflaw.reports.gallery import choose, pictures
-from zeroflaw.reports.results import FIGURES, Results, write_results
-from zeroflaw.reports.stored import StoredScores, read_stored, stored_path, write_stored
-from zeroflaw.reports.summaries import find_stored, mean_curve, summarize
+from zeroflaw.reports.plan import Plan, PlannedScan, write_plan
+from zeroflaw.reports.stored import read_stored, stored_path, write_stored
 from zeroflaw.types import ZeroflawError
 
 HOSTILE = '<script>alert("x")</script>'
-POINTS = 400
 
 
 @pytest.fixture(autouse=True)
 def small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gallery, "PANEL", 48)
-
-
-def scan(name: str, category: str, kind: str, score: float, *, found: bool = True) -> StoredScores:
-    """A ball, a defective one with a marked cap, whose scores point there or elsewhere."""
-    rng = np.random.default_rng(len(name) + round(1000 * score))
-    points = rng.normal(size=(POINTS, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    label = (points[:, 2] > 0.8) & (kind != "good")
-    bright = points[:, 2] > 0.8 if found else points[:, 2] < -0.8
-    index = np.arange(0, POINTS, 2)
-    return StoredScores(
-        name=name,
-        category=category,
-        kind=kind,
-        identity="one",
-        seconds=0.5,
-        object=score,
-        point=(score * np.where(bright, 1.0, 0.2) * rng.uniform(0.8, 1, POINTS)).astype(np.float32),
-        label=label,
-        region=np.where(label, 0, -1),
-        sampled=np.arange(0, POINTS, 4),
-        preview_index=index,
-        preview_points=points[index].astype(np.float32),
-    )
-
-
-SCANS = (
-    scan("bottle/test/hit", "bottle", "dent", 0.9),
-    scan("bottle/test/elsewhere", "bottle", "dent", 0.8, found=False),
-    scan("bottle/test/missed", "bottle", "bulge", 0.1),
-    scan("bottle/test/fine", "bottle", "good", 0.2),
-    scan("bottle/test/alarm", "bottle", "good", 0.7),
-    scan("cup/test/hit", "cup", "hole", 0.6),
-    scan("cup/test/fine", "cup", "good", 0.3),
-)
-
-
-def evaluation(folder: Path, scans: tuple[StoredScores, ...] = SCANS, **about: object) -> Path:
-    """A folder as an evaluation leaves it."""
-    figures: dict[str, dict[str, float]] = {}
-    counts: dict[str, dict[str, int]] = {}
-    for category in {one.category for one in scans}:
-        own = [one for one in scans if one.category == category]
-        objects = ranking([one.object for one in own], [one.defective for one in own])
-        point, label = (
-            np.concatenate([getattr(one, n) for one in own]) for n in ("point", "label")
-        )
-        region = np.concatenate([np.where(one.label, i, -1) for i, one in enumerate(own)])
-        values = dict.fromkeys(FIGURES, math.nan)
-        values |= dict(zip(FIGURES, [*objects, *ranking(point, label)], strict=False))
-        figures[category] = {**values, "point_pro": au_pro(point, region)}
-        kinds = [one.kind for one in own]
-        counts[category] = {kind: kinds.count(kind) for kind in kinds}
-    folder.mkdir(parents=True, exist_ok=True)
-    for one in scans:
-        write_stored(folder, one)
-    told = {"threshold": 0.5, **about}
-    write_results(folder, Results("peak", "parts", counts, figures, ("cup",), told))
-    return folder
-
-
-class Page(HTMLParser):
-    """What a browser would make of the page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.text = ""
-        self.tags: list[tuple[str, dict[str, str]]] = []
-        self.open: list[str] = []
-        self.feed(text)
-        assert not self.open, f"not closed: {self.open}"
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-        if tag not in {"meta", "img", "path", "rect", "polyline"}:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, {name: value or "" for name, value in attrs}))
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in {"path", "rect", "polyline"}:
-            assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] not in {"style", "script"}:
-            self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 def page_of(folder: Path, worst: int = 6) -> Page:
@@ -133,31 +38,6 @@ def test_the_page_says_the_figures_of_every_category(tmp_path: Path) -> None:
     assert "7 scans, 4 of them defective" in lines
     assert "66.7" in lines, "O-AUROC of the bottles: 4 of 6 pairs in order"
     assert "Left out of the means, as the detector has seen them or on request: cup." in lines
-
-
-def test_the_gallery_sorts_scans_by_their_error(tmp_path: Path) -> None:
-    files, _ = find_stored(evaluation(tmp_path))
-    summaries = [summarize(category, paths)[0] for category, paths in files.items()]
-    scans = [one for summary in summaries if summary is not None for one in summary.scans]
-    names = {
-        group: [one.name.rpartition("/")[2] for one in found]
-        for group, found in choose(scans, 3, 0.5).items()
-    }
-    assert names == {
-        "missed": ["missed"],
-        "alarms": ["alarm", "fine"],
-        "misplaced": ["elsewhere"],
-        "best": ["hit", "hit"],
-    }
-
-
-def test_a_scan_beyond_the_threshold_is_an_error_even_without_another_class(tmp_path: Path) -> None:
-    alone = (scan("a", "cup", "dent", 0.4), scan("b", "cup", "dent", 0.6))
-    files, _ = find_stored(evaluation(tmp_path, alone))
-    summary, _ = summarize("cup", files["cup"])
-    assert summary is not None
-    assert [one.name for one in choose(summary.scans, 5, 0.5)["missed"]] == ["a"]
-    assert choose(summary.scans, 5, None)["missed"] == []
 
 
 def test_every_picture_and_chart_is_described(tmp_path: Path) -> None:
@@ -257,11 +137,56 @@ def test_all_scores_may_be_missing(tmp_path: Path) -> None:
     assert "66.7" in made.path.read_text(encoding="utf-8")
 
 
+def planned(*names: str) -> Plan:
+    """The plan of an evaluation of these scans."""
+    scans = tuple(PlannedScan(name, name.partition("/")[0], "one") for name in names)
+    return Plan("peak", "parts", "test", scans)
+
+
+def test_what_the_plan_names_is_looked_for(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    write_plan(folder, planned(*(one.name for one in SCANS), "cup/test/unreadable"))
+    (problem,) = report(folder).problems
+    assert str(stored_path(folder, "cup/test/unreadable")) in problem
+    failures = {"missing": {"cup/test/unreadable": "unreadable.ply, line 3: no number"}}
+    (folder / "run.json").write_text(json.dumps(failures))
+    assert report(folder).problems == ("unreadable.ply, line 3: no number",)
+
+
+def test_scores_of_another_detector_are_not_shown(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    write_plan(folder, planned(*(one.name for one in SCANS)))
+    write_stored(folder, replace(SCANS[-1], identity="two"))
+    (problem,) = report(folder).problems
+    assert "another scan or detector" in problem
+
+
+def test_an_evaluation_that_is_not_done_is_named(tmp_path: Path) -> None:
+    folder = evaluation(tmp_path)
+    (folder / "run.json").write_text('{"state": "interrupted"}')
+    (problem,) = report(folder).problems
+    assert "not done (interrupted)" in problem
+
+
 def test_a_damaged_run_is_named(tmp_path: Path) -> None:
     folder = evaluation(tmp_path)
     (folder / "run.json").write_text("[")
     (problem,) = report(folder).problems
     assert "run.json" in problem
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("scans", []), ("scans", {"cup": 3}), ("scans", {"cup": {"good": "x"}}), ("about", [1])],
+)
+def test_damaged_results_are_an_error(
+    tmp_path: Path, entry: str, value: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = evaluation(tmp_path)
+    content = json.loads((folder / "results.json").read_text())
+    (folder / "results.json").write_text(json.dumps({**content, entry: value}))
+    assert main(["report", str(folder)]) == 2
+    assert "damaged results" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["nowhere", "empty", "file"])
@@ -312,46 +237,6 @@ def test_undefined_values_are_dashes_and_counted(tmp_path: Path) -> None:
     page = page_of(evaluation(tmp_path, alone))
     assert "–" in page.text
     assert "undefined in" in page.text
-
-
-def test_a_picture_shows_the_marked_side_and_outlines_it() -> None:
-    shown = pictures(SCANS[0], 0.0, 1.0)
-    assert shown.truth != shown.heat
-    assert max(shown.size) == gallery.PANEL
-    plain = pictures(SCANS[3], 0.0, 1.0)
-    assert plain.truth != plain.heat
-
-
-def test_a_mean_curve_lies_between_its_curves() -> None:
-    steep = np.array([0.0, 0.0, 1.0]), np.array([0.0, 1.0, 1.0])
-    flat = np.array([0.0, 1.0]), np.array([0.0, 1.0])
-    nothing = np.empty(0), np.empty(0)
-    found = mean_curve([steep, flat, nothing])
-    assert found is not None
-    x, y = found
-    assert (x[0], y[0], y[1]) == (0.0, 0.0, 0.5)
-    assert y[1:] == pytest.approx(0.5 + x[1:] / 2)
-    assert mean_curve([nothing]) is None
-
-
-def test_the_mean_of_precisions_has_the_area_of_average_precision() -> None:
-    recall, precision = np.array([0.5, 0.5, 1.0]), np.array([1.0, 0.5, 0.6])
-    found = mean_curve([(recall, precision)], stepwise=True)
-    assert found is not None
-    x, y = found
-    assert float(np.sum(np.diff(x) * y[1:])) == pytest.approx(0.5 * 1.0 + 0.5 * 0.6, abs=0.01)
-
-
-def test_a_summary_tells_the_share_of_scans_on_the_wrong_side(tmp_path: Path) -> None:
-    files, _ = find_stored(evaluation(tmp_path))
-    summary, problems = summarize("bottle", files["bottle"])
-    assert summary is not None
-    assert not problems
-    errors = {one.name.rpartition("/")[2]: one.error for one in summary.scans}
-    assert errors["missed"] == 1.0
-    assert errors["hit"] == 0.0
-    assert errors["alarm"] == pytest.approx(1 / 3)
-    assert int(summary.points.sum()) == 5 * POINTS
 
 
 def test_stored_scores_that_a_killed_run_left_half_are_not_read(tmp_path: Path) -> None:

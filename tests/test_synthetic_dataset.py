@@ -13,10 +13,10 @@ from zeroflaw.datasets import open_dataset
 from zeroflaw.datasets.base import GOOD, SPLITS, Entry
 from zeroflaw.datasets.synthetic import KINDS, Synthetic
 from zeroflaw.datasets.synthetic_pairs import split_of, split_of_solid
-from zeroflaw.synthesis.generate import Synthesized
+from zeroflaw.synthesis.generate import good_twin
 from zeroflaw.synthesis.shapes import Shape
 from zeroflaw.synthesis.solids import SOLIDS, random_solids
-from zeroflaw.types import Float64, Scan, ScanError, ZeroflawError
+from zeroflaw.types import Float64, ScanError, ZeroflawError
 from zeroflaw.workers import in_processes
 
 FEW = (1500, 2000)
@@ -147,8 +147,7 @@ def test_a_kind_that_no_part_bears_is_an_error_that_names_the_scan(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset = Synthetic(points=FEW)
-    good = Synthesized(Scan(np.zeros((3, 3))), GOOD, 0, 0, "full", *[np.zeros(3)] * 2, 0)  # type: ignore[arg-type]
-    monkeypatch.setattr("zeroflaw.datasets.synthetic.synthesize", lambda *_: good)
+    monkeypatch.setattr("zeroflaw.datasets.synthetic.synthesize", good_twin)
     with pytest.raises(ScanError, match=r"solids-cap/.*/0000_bulge: no bulge could be made"):
         dataset.read(dataset.entries(["solids-cap"])[0])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -149,8 +150,10 @@ def test_a_training_does_not_go_on_with_other_validation_scans(
     data: Path, config: Path, tmp_path: Path
 ) -> None:
     run(data, tmp_path / "out", config, validation=data)
+    other = tmp_path / "other"
+    shutil.copytree(data / "good", other / "good")
     with pytest.raises(ZeroflawError, match="another training data"):
-        run(data, tmp_path / "out", config, validation=data / "good", watch="loss")
+        run(data, tmp_path / "out", config, validation=other, watch="loss")
 
 
 def test_prompts_and_heads_are_learned_the_encoder_is_not(

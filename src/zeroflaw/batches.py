@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
 import torch
 
+from zeroflaw.distributed import Ranks
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.types import ZeroflawError
 
@@ -19,10 +22,11 @@ class Source(Protocol):
     def __len__(self) -> int:
         """Return how many items an epoch has."""
 
-    def epoch(self, number: int, start: int) -> Iterable[Item]:
-        """Yield the items of epoch `number` (from 0), each with B = 1, from item `start` on.
+    def epoch(self, number: int, chosen: Sequence[int]) -> Iterable[Item]:
+        """Yield the chosen items of epoch `number` (from 0), each with B = 1.
 
-        They depend on the two arguments only, or a resumed training ends elsewhere.
+        chosen: rising, from 0. An item depends on its number and the epoch's only, or a resumed
+        training ends elsewhere and several processes do not share one epoch.
         """
 
 
@@ -36,23 +40,66 @@ class Shuffled:
     def __len__(self) -> int:
         return len(self.items)
 
-    def epoch(self, number: int, start: int) -> Iterator[Item]:
-        """Yield the epoch's items from `start` on."""
+    def epoch(self, number: int, chosen: Sequence[int]) -> Iterator[Item]:
+        """Yield the chosen items of the epoch's order."""
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)
         order = torch.randperm(len(self.items), generator=generator).tolist()
-        return (self.items[index] for index in order[start:])
+        return (self.items[order[place]] for place in chosen)
 
 
-def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Yield the items `size` at a time; the last batch may be smaller."""
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+@dataclass(frozen=True)
+class Batch:
+    """What a process computes of a batch. prepared, target: of its own items, maybe of none.
+
+    counts: how many items each process has.
+    """
+
+    prepared: Prepared
+    target: Target
+    counts: tuple[int, ...]
+
+    def parts(self, size: int) -> list[Batch]:
+        """Return the batch in parts of up to `size` items; whole for 0 or among processes."""
+        if size == 0 or len(self.counts) > 1 or size >= self.counts[0]:
+            return [self]
+        prepared, target = self.prepared, self.target
+        found = []
+        for start in range(0, self.counts[0], size):
+            rows = slice(start, start + size)
+            inputs = Prepared({name: tensor[rows] for name, tensor in prepared.tensors.items()})
+            extra = {name: tensor[rows] for name, tensor in target.tensors.items()}
+            told = Target(target.point[rows], target.object[rows], extra)
+            found.append(Batch(inputs, told, (len(told.object),)))
+        return found
+
+
+def batches(
+    source: Source, number: int, start: int, size: int, ranks: Ranks | None = None
+) -> Iterator[Batch]:
+    """Yield epoch `number` from item `start` on in batches of `size`; the last may be smaller.
+
+    ranks: this process among those that share each batch, the first items being the first one's.
+    One that a small batch leaves without an item borrows one, for its shapes alone. Raises
+    ZeroflawError where the source gives less than it said.
+    """
+    ranks = ranks or Ranks()
+    plan: list[tuple[range, list[int]]] = []
+    for first in range(start, len(source), size):
+        counts = ranks.counts(min(size, len(source) - first))
+        own = first + sum(counts[: ranks.rank])
+        plan.append((range(own, own + max(counts[ranks.rank], 1)), counts))
+    items = iter(source.epoch(number, [place for places, _ in plan for place in places]))
+    for places, counts in plan:
+        own_items = list(islice(items, len(places)))
+        if len(own_items) < len(places):
+            raise ZeroflawError(
+                f"the source of the data ended in epoch {number + 1} before item "
+                f"{places[len(own_items)] + 1} of {len(source)}"
+            )
+        prepared, target = stack(own_items)
+        if counts[ranks.rank] == 0:
+            prepared, target = prepared.first(0), target.first(0)
+        yield Batch(prepared, target, tuple(counts))
 
 
 def stack(batch: Sequence[Item]) -> Item:

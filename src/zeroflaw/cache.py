@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
@@ -16,8 +17,10 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from zeroflaw.datasets.base import Selection
 from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method, Prepared, Target
+from zeroflaw.scan_index import INDEX, ScanIndex
 from zeroflaw.types import Scan, ZeroflawError
 from zeroflaw.version import __version__
 
@@ -32,19 +35,46 @@ class LabelledScans(Protocol):
     def __getitem__(self, index: int) -> Scan: ...
 
 
+class _OneThread:
+    """While anyone is inside, torch computes on one thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._before = 1
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_num_threads()
+                torch.set_num_threads(1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                torch.set_num_threads(self._before)
+
+
+_ONE_THREAD = _OneThread()
+
+
 class FeatureCache:
     """What a method prepares of scans, kept in a folder.
 
     An entry's name is a hash of everything that it depends on: the scan's content, the method's
     configuration and frozen weights, the kind of device and the versions of zeroflaw and torch.
     Entries are written atomically and carry a hash of their content, so several processes may
-    share a folder and a damaged entry is computed again. Nothing is kept in memory here.
+    share a folder and a damaged entry is computed again. Nothing is kept in memory here. `index`
+    tells the hashes of scans that were read before without reading them again.
     """
 
     def __init__(self, method: Method, folder: Path) -> None:
         self.method = method
         self.folder = folder
         self.method_hash = hash_method(method)
+        self.index = ScanIndex(folder / INDEX)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -55,29 +85,49 @@ class FeatureCache:
 
     def path(self, scan: Scan) -> Path:
         """Return where the scan's entry lies or would lie."""
-        return self.folder / f"{self.method_hash[:16]}-{hash_scan(scan)[:32]}.safetensors"
+        return self.path_of(hash_scan(scan))
+
+    def path_of(self, scan_hash: str) -> Path:
+        """Return the same for a scan of that hash."""
+        return self.folder / f"{self.method_hash[:16]}-{scan_hash[:32]}.safetensors"
+
+    def find(self, scans: LabelledScans, number: int) -> Path | None:
+        """Return where a data set's scan has its entry, without reading it; None if unknown."""
+        if not isinstance(scans, Selection):
+            return None
+        known = self.index.known_scan(scans.dataset, scans.entries[number])
+        path = None if known is None else self.path_of(known)
+        return path if path is not None and path.exists() else None
 
     def item(self, scan: Scan) -> tuple[Prepared, Target]:
         """Return `method.prepare(scan)` and `method.target(…)`, on the CPU.
 
         Both come from the folder if they are there and whole.
         """
-        path = self.path(scan)
-        found = read_item(path)
+        scan_hash = hash_scan(scan)
+        found = read_item(self.path_of(scan_hash))
         if found is None:
-            with torch.no_grad():
-                prepared = self.method.prepare(scan)
-                target = self.method.target(scan, prepared).to("cpu")
-            found = prepared.to("cpu"), target
-            _write(path, _named(found))
+            found = self.compute(scan)
+            self.store(scan_hash, found)
         return found
+
+    def compute(self, scan: Scan) -> tuple[Prepared, Target]:
+        """Return the same, computed on one thread: its number may change the last digits."""
+        with torch.no_grad(), _ONE_THREAD:
+            prepared = self.method.prepare(scan)
+            return prepared.to("cpu"), self.method.target(scan, prepared).to("cpu")
+
+    def store(self, scan_hash: str, item: tuple[Prepared, Target]) -> None:
+        """Write the entry of a scan of that hash. Raises ZeroflawError."""
+        _write(self.path_of(scan_hash), _named(item))
 
 
 class CachedItems(Sequence[tuple[Prepared, Target]]):
     """Labelled scans as what a method trains on: (Prepared, Target), each with B = 1.
 
-    A scan is read once; what was made of it then comes from the cache. As many items as fit into
-    `memory` bytes stay in memory; the longest unused ones leave first.
+    A scan is read once, and not at all if it was prepared before (see `prepare_all`); what was made
+    of it comes from the cache. As many items as fit into `memory` bytes stay in memory; the longest
+    unused ones leave first.
     """
 
     def __init__(self, scans: LabelledScans, cache: FeatureCache, memory: int = 1 << 30) -> None:
@@ -98,11 +148,14 @@ class CachedItems(Sequence[tuple[Prepared, Target]]):
         if index in self._kept:
             self._kept.move_to_end(index)
             return self._kept[index]
-        item = read_item(self._paths[index]) if index in self._paths else None
+        path = self._paths.get(index) or self.cache.find(self.scans, index)
+        item = None if path is None else read_item(path)
         if item is None:
             scan = self.scans[index]
             item = self.cache.item(scan)
-            self._paths[index] = self.cache.path(scan)
+            path = self.cache.path(scan)
+        if path is not None:
+            self._paths[index] = path
         self._keep(index, item)
         return item
 

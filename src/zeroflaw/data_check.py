@@ -6,6 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -111,9 +112,10 @@ def check(dataset: Dataset, quick: bool = False, workers: int = 1, shown: bool =
     readings: dict[str, _Reading] = {}
     with progress(len(entries) if shown else 0) as step:
         processes = 1 if quick else workers
-        for number, reading in in_processes(look, partial(_same, dataset), entries, processes):
-            readings[entries[number].name] = reading
-            step(len(readings), entries[number].name)
+        with closing(in_processes(look, partial(_same, dataset), entries, processes)) as done:
+            for number, reading in done:
+                readings[entries[number].name] = reading
+                step(len(readings), entries[number].name)
     categories = tuple(
         _category(name, found, problems, readings, quick)
         for name, (found, problems) in zip(names, listed, strict=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from zeroflaw.datasets import DATASETS
 from zeroflaw.datasets.base import Dataset
 from zeroflaw.datasets.sources import SOURCES, Source
-from zeroflaw.io.download import bar, file_digest
+from zeroflaw.io.download import Progressed, bar, file_digest
 from zeroflaw.io.hub import HUB, fetch_file, list_files
 from zeroflaw.io.unpack import unpack
 from zeroflaw.types import ZeroflawError
@@ -110,8 +112,8 @@ def download_from_hub(dataset: str, out: Path, hub: str = HUB) -> None:
         )
     print(f"downloading {len(files):,} files, {size / 1e9:.2f} GB, from {hub}/datasets/{dataset}")
     archives = []
-    for file in files:
-        path = fetch_file(file, waiting, bar)
+    for number, file in enumerate(files, 1):
+        path = fetch_file(file, waiting, partial(_numbered_bar, number, len(files)))
         if path.name.lower().endswith(ARCHIVES):
             archives.append(path.relative_to(waiting))
             folder = path.with_name(path.name + UNPACKED)
@@ -127,6 +129,10 @@ def download_from_hub(dataset: str, out: Path, hub: str = HUB) -> None:
     except OSError as error:
         raise ZeroflawError(f"{out}: cannot be made ({error.strerror}); see {waiting}") from None
     print(f"downloaded into {out}, every file as its hash says")
+
+
+def _numbered_bar(number: int, total: int, name: str) -> AbstractContextManager[Progressed]:
+    return bar(f"{number}/{total} {name}")
 
 
 def find_root(kind: type[Dataset], folder: Path) -> Path | None:

@@ -54,12 +54,17 @@ class Detector:
         """The detector that ships with the package under this name, or the one in a checkpoint.
 
         device: "auto" (a CUDA device where there is one), "cpu", "cuda", "cuda:1", …. threshold: in
-        place of the card's. Raises ZeroflawError for an unknown name, a damaged file, a bad device.
+        place of the card's. A checkpoint's detector is called by its method and by the ends of the
+        path, such as "btp (seahorse/last)". Raises ZeroflawError for an unknown name, a damaged
+        file, a bad device.
         """
         chosen = choose_device(device)
         path = find_weights(name_or_path)
         method, card = checkpoint.load(path)
-        return Detector(method, card, name=path.stem, device=chosen, threshold=threshold)
+        name = path.stem
+        if str(name_or_path) not in shipped():
+            name = f"{method.name} ({path.resolve().parent.name}/{name})"
+        return Detector(method, card, name=name, device=chosen, threshold=threshold)
 
     def inspect(self, subject: Inspectable) -> Inspection:
         """What the detector says of a scan: its score, one score per point, its regions.

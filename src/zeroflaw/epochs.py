@@ -15,13 +15,15 @@ import torch
 from torch import Tensor, nn
 
 from zeroflaw import checkpoint
-from zeroflaw.batches import Item, Source, batches, stack, training_mode
+from zeroflaw.batches import Batch, Source, batches, training_mode
 from zeroflaw.cache import hash_frozen
+from zeroflaw.distributed import Ranks
 from zeroflaw.log import processor, write_log
 from zeroflaw.methods.base import Method
 from zeroflaw.optimize import build_optimizer, set_learning_rate
 from zeroflaw.progress import TrainingProgress
 from zeroflaw.resume import Interruption, Position, Row, read_state, write_state
+from zeroflaw.tally import Tally
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
@@ -37,7 +39,7 @@ class TrainSettings:
     patience: epochs without a better watched figure before training stops; 0 for never. watch: a
     figure of the validation, the lowest "loss" being the best and the highest of any other.
     together: scans of a batch that are computed at once, 0 for all; fewer need less memory and may
-    be faster, but a loss that compares scans sees those alone.
+    be faster, but a loss that compares scans sees those alone. Several processes do not heed it.
     """
 
     epochs: int = 100
@@ -97,6 +99,9 @@ class Training:
         self.whole = True
         self.clock = self.written = self.saved = time.monotonic()
         self.device = next(method.parameters()).device
+        self.ranks = Ranks.current()
+        self.ranks.start(method)
+        self.tally = Tally(self.device)
 
     def _identity(self, data: str) -> dict[str, str]:
         settings = dataclasses.asdict(self.settings)
@@ -117,6 +122,10 @@ class Training:
         if found is not None:
             self.position = found
             self.progress.resumed(found.epoch, found.step)
+        step = self.position.step
+        most, least = self.ranks.largest(step), -self.ranks.largest(-step)
+        if most != least:
+            raise ZeroflawError(f"{path}: not all processes see it; give a folder that all share")
 
     def run(self) -> History:
         """Train the epochs that are left."""
@@ -150,7 +159,8 @@ class Training:
             self._step(batch)
             if self.on_step is not None:
                 self.on_step(position)
-            self._stop_if_requested()
+            if self.ranks.size == 1:
+                self._stop_if_requested()
             if time.monotonic() - self.written > 60 * self.settings.state_minutes:
                 self._write_state()
         row = self._finish_epoch()
@@ -160,75 +170,71 @@ class Training:
         better = self._judge(row)
         self.whole = True
         self._save_checkpoints(row, better)
-        write_log(self.out / "log.csv", position.history)
+        if self.ranks.first:
+            write_log(self.out / "log.csv", position.history)
         self._write_state()
         self.progress.epoch(row)
 
-    def _batches(self) -> Iterator[list[Item]]:
-        """Yield the rest of the epoch."""
-        items = self.source.epoch(self.position.epoch, self.position.done)
-        try:
-            yield from batches(items, self.settings.batch)
-        except Exception:
-            self._stop_if_requested()  # a Ctrl-C may have ended the source's workers first
-            raise
+    def _batches(self) -> Iterator[Batch]:
+        """Yield the rest of the epoch; before each step all processes agree to go on."""
+        position, size = self.position, self.settings.batch
+        found = batches(self.source, position.epoch, position.done, size, self.ranks)
+        while True:
+            try:
+                batch = next(found, None)
+            except Exception:
+                if not self.interruption.requested:
+                    raise
+                batch = None  # a Ctrl-C may have ended the source's workers first
+            self._stop_if_requested()
+            if batch is None:
+                return
+            yield batch
 
-    def _step(self, batch: list[Item]) -> None:
+    def _step(self, batch: Batch) -> None:
         position, settings = self.position, self.settings
         total = settings.epochs * self.steps_per_epoch
         set_learning_rate(self.optimizer, position.step, total)
         torch.manual_seed(settings.seed * 1_000_003 + position.step)  # whatever drew before
         self.whole = False
         self.optimizer.zero_grad(set_to_none=True)
-        values: Row = {}
-        size = settings.together or len(batch)
-        for start in range(0, len(batch), size):
-            part = batch[start : start + size]
-            for name, value in self._backward(part, len(part) / len(batch)).items():
-                values[name] = values.get(name, 0.0) + value
+        terms: dict[str, Tensor] = {}
+        for part in batch.parts(settings.together):
+            share = sum(part.counts) / sum(batch.counts)
+            for name, term in self._backward(part, share).items():
+                terms[name] = terms[name] + term if name in terms else term
         weights = [weight for group in self.optimizer.param_groups for weight in group["params"]]
+        self.ranks.average_gradients(weights)
         norm = nn.utils.clip_grad_norm_(weights, settings.clip)
-        self._check_finite({"gradient": float(norm)})
+        self.tally.add(position, terms, norm, sum(batch.counts))
         self.optimizer.step()
         position.step += 1
-        position.done += len(batch)
-        for name, value in {"loss": sum(values.values()), **values}.items():
-            position.sums[name] = position.sums.get(name, 0.0) + value * len(batch)
+        position.done += sum(batch.counts)
         self.whole = True
-        self.progress.step(position.epoch, position.step, values)
+        self.progress.step(position.epoch, position.step, self.tally.latest)
 
-    def _backward(self, part: list[Item], weight: float) -> Row:
-        """Add the gradients of a part of a batch; return its losses, weighted."""
-        prepared, target = stack(part)
-        terms = self.method.losses(self.method(prepared.to(self.device)), target.to(self.device))
-        values = {name: weight * float(term.detach()) for name, term in terms.items()}
-        self._check_finite(values)
-        (weight * cast(Tensor, sum(terms.values()))).backward()  # type: ignore[no-untyped-call]
-        return values
-
-    def _check_finite(self, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            if not math.isfinite(value):
-                raise ZeroflawError(
-                    f"training: {name} became {value} in epoch {self.position.epoch + 1}, step "
-                    f"{self.position.step + 1}; lower the learning rate or look for broken scans"
-                )
+    def _backward(self, part: Batch, share: float) -> dict[str, Tensor]:
+        """Add the gradients of a part of a batch; return its losses, both times its share."""
+        evidence = self.method(part.prepared.to(self.device))
+        joint = self.ranks.joint(evidence, part.target.to(self.device), part.counts)
+        terms = {name: share * term for name, term in self.method.losses(*joint).items()}
+        cast(Tensor, sum(terms.values())).backward()  # type: ignore[no-untyped-call]
+        return {name: term.detach() for name, term in terms.items()}
 
     def _finish_epoch(self) -> Row:
         """Return the epoch's row, validation included."""
         position = self.position
-        if position.done == 0:
-            raise ZeroflawError(
-                f"the source of the data gave nothing in epoch {position.epoch + 1}"
-            )
+        self.tally.settle(position)
         means = {name: value / position.done for name, value in position.sums.items()}
         means["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         self.method.finish()
         figures: Mapping[str, float] = {}
         if self.validate is not None:
             self.method.eval()
-            with torch.no_grad():
-                figures = self.validate(self.method)
+            if self.ranks.first:
+                with torch.no_grad():
+                    figures = self.validate(self.method)
+            figures = self.ranks.tell(figures)
             if not math.isfinite(figures.get(self.settings.watch, math.nan)):
                 raise ZeroflawError(
                     f"the validation gives no {self.settings.watch!r} to watch, only "
@@ -254,6 +260,8 @@ class Training:
         return better
 
     def _save_checkpoints(self, row: Row, better: bool) -> None:
+        if not self.ranks.first:
+            return
         figures = {
             name: value
             for name, value in row.items()
@@ -282,7 +290,7 @@ class Training:
             checkpoint.save(self.out / "best", self.method, card)
 
     def _stop_if_requested(self) -> None:
-        if self.interruption.requested:
+        if self.ranks.any(self.interruption.requested):
             raise KeyboardInterrupt
 
     def _count_seconds(self) -> None:
@@ -291,7 +299,10 @@ class Training:
         self.clock = now
 
     def _write_state(self) -> None:
+        self.tally.settle(self.position)
         self._count_seconds()
+        if not self.ranks.first:
+            return
         path = self.out / "state.pt"
         write_state(path, self.method, self.optimizer, self.position, self.identity)
         self.written = time.monotonic()

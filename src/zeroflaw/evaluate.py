@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -17,7 +17,7 @@ from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Dataset, Selection
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import Detector
-from zeroflaw.files import Failure, printable
+from zeroflaw.files import Failure
 from zeroflaw.inspect import make_folder
 from zeroflaw.measure import measure
 from zeroflaw.provenance import RUN, amend, provenance, recorded
@@ -28,13 +28,14 @@ from zeroflaw.reports.progress import progress as progress_bar
 from zeroflaw.reports.results import FILENAME, Results, write_results
 from zeroflaw.reports.results_table import grids, write_tables
 from zeroflaw.reports.stored import ENDING, read_category, stored_path
-from zeroflaw.score import FileHashes, Job, hash_detector, identify, is_stored, score_all
-from zeroflaw.types import ZeroflawError
+from zeroflaw.scan_index import INDEX, ScanIndex
+from zeroflaw.score import Job, hash_detector, identify, is_stored, score_all
+from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 
 USED, UNUSABLE, INTERRUPTED = 0, 2, 130
 LOCK = ".lock"
-WRITTEN = (FILENAME, "results.csv", "results.md", "results.tex", PLAN, RUN)
+WRITTEN = (FILENAME, "results.csv", "results.md", "results.tex", PLAN, RUN, INDEX)
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Evaluation:
     """results: as in `results.json`. failures: scans that are missing from them, and why.
 
     out: the folder. inspected, kept: how many scans were inspected now, and how many had been.
+    data_hash: of the scans' files, "" where some could not be read.
     """
 
     results: Results
@@ -49,6 +51,7 @@ class Evaluation:
     out: Path
     inspected: int = 0
     kept: int = 0
+    data_hash: str = ""
 
 
 def evaluate(
@@ -73,7 +76,8 @@ def evaluate(
     scans anew.
 
     `out` receives `scores/<entry>.npz` per scan, `results.json`, `.csv`, `.md` and `.tex`,
-    `evaluation.json` (which scans belong to it) and `run.json` (what produced it). A scan whose
+    `evaluation.json` (which scans belong to it), `run.json` (what produced it) and, without
+    `cache`, `index.jsonl` (hashes of the files, so that they are read once). A scan whose
     scores by this very detector are there is not inspected again, so that the same call goes on
     after an interruption and ends with the same results. A scan that cannot be used does not stop
     the others. Raises ZeroflawError for a category that is not there, no scan at all, and a folder
@@ -88,7 +92,10 @@ def evaluate(
         check_same_data(out, dataset.name, split)
         facts = {"data": dataset.name, "root": dataset.root, "settings": dataset.settings}
         with recorded(out, verb="evaluate", detector=detector.name, **facts) as record:
-            scans, problems, record["data_hash"] = plan_scans(detector, chosen, progress)
+            record["detector_hash"] = own = hash_detector(detector)
+            index = ScanIndex((cache or out) / INDEX)
+            scans, problems, content = plan_scans(own, chosen, index, progress)
+            record["data_hash"] = content
             said = {**describe(detector), "split": split, **(about or {})}
             left = tuple(sorted(set(left_out)))
             plan = Plan(detector.name, dataset.name, split, scans, left, said)
@@ -100,9 +107,9 @@ def evaluate(
                 if scan.identity and not is_stored(out, scan.name, scan.identity)
             ]
             kept = sum(bool(scan.identity) for scan in scans) - len(jobs)
-            with steps(len(scans), progress) as step:
+            scored = score_all(detector, dataset, out, jobs, cache=cache, workers=workers)
+            with steps(len(scans), progress) as step, closing(scored) as done:
                 step(kept)
-                done = score_all(detector, dataset, out, jobs, cache=cache, workers=workers)
                 for number, (job, problem) in enumerate(done, kept + 1):
                     step(number, job.entry.name)
                     if problem:
@@ -110,7 +117,7 @@ def evaluate(
             results, failures = finish(out, plan, problems, progress)
             record["scans"] = len(scans)
             record["missing"] = {one.path: one.message for one in failures}
-    return Evaluation(results, failures, out, len(jobs), kept)
+    return Evaluation(results, failures, out, len(jobs), kept, content or "")
 
 
 def recompute(
@@ -146,24 +153,26 @@ def describe(detector: Detector) -> dict[str, Any]:
 
 
 def plan_scans(
-    detector: Detector, chosen: Selection, progress: bool = True
+    detector: str, chosen: Selection, index: ScanIndex, progress: bool = True
 ) -> tuple[tuple[PlannedScan, ...], dict[str, str], str | None]:
     """Return the scans with their identities, what is wrong with files, and the data's hash.
 
-    A scan whose files cannot be read has no identity, and its name is among the problems; the
-    data's hash is None then. Every file is read once.
+    detector: its hash. index: remembers the hashes of files, so that none is read twice. A scan
+    whose files cannot be read has no identity, and its name is among the problems; the data's hash
+    is None then.
     """
-    own, hashed = hash_detector(detector), FileHashes()
     scans, problems = [], {}
     with steps(len(chosen.entries), progress) as step:
         for number, entry in enumerate(chosen.entries):
             step(number, f"reading {entry.name}")
             try:
-                identity = identify(chosen.dataset, entry, own, hashed)
+                identity = identify(chosen.dataset, entry, detector, index.hash_file)
             except ZeroflawError as error:
                 identity, problems[entry.name] = "", str(error)
             scans.append(PlannedScan(entry.name, entry.category, identity))
-    return tuple(scans), problems, None if problems else chosen.content_hash(hashed)
+    make_folder(index.path.parent)
+    index.save()
+    return tuple(scans), problems, None if problems else chosen.content_hash(index.hash_file)
 
 
 def finish(
@@ -247,15 +256,19 @@ def clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
-def seen_categories(detector: Detector, dataset: Dataset) -> tuple[str, ...]:
-    """Return the categories of this data set that the detector's card says it was trained on.
+def seen_categories(
+    detector: Detector, dataset: Dataset, categories: Collection[str]
+) -> tuple[str, ...]:
+    """Return which of a data set's categories the detector's card says it was trained on.
 
     None of a folder's: another one may be called the same.
     """
     seen = detector.card.get("seen")
-    if not isinstance(seen, Mapping) or seen.get("data") != dataset.name:
+    if dataset.name == Folder.name or not isinstance(seen, Mapping):
         return ()
-    return () if dataset.name == Folder.name else tuple(map(str, seen.get("categories", ())))
+    if seen.get("data") != dataset.name:
+        return ()
+    return tuple(name for name in seen.get("categories", ()) if name in categories)
 
 
 @dataclass(frozen=True)
@@ -286,8 +299,7 @@ def run(request: Request) -> int:
             f"{request.method}; name another --checkpoint, or leave --method out"
         )
     entries = dataset.entries(request.categories, checked_split(request.split))
-    present = {entry.category for entry in entries}
-    seen = [name for name in seen_categories(detector, dataset) if name in present]
+    seen = seen_categories(detector, dataset, {entry.category for entry in entries})
     try:
         evaluation = evaluate(
             detector,

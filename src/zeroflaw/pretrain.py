@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from torch.utils.data import DataLoader, Dataset
 from zeroflaw import checkpoint
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
+from zeroflaw.distributed import Ranks, joined, local_device
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
+from zeroflaw.provenance import recorded
 from zeroflaw.start import read_settings
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
@@ -56,7 +57,8 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
     def _item(self, method: Compact, made: Synthesized, number: int) -> Item:
         prepared = method.prepare(made.scan)
         target = method.target(made.scan, prepared)
-        kind = torch.tensor([KINDS.index(made.kind) if made.kind in KINDS else -1])
+        told = KINDS[: self.config.kinds]
+        kind = torch.tensor([told.index(made.kind) if made.kind in told else -1])
         keep = kept_points(prepared["index"].shape[1], self.points, number)
         tensors = dict(prepared.tensors)
         for name in ("index", "point", "near", "weight"):
@@ -88,9 +90,10 @@ class FreshScans:
     def __len__(self) -> int:
         return self.size
 
-    def epoch(self, number: int, start: int) -> Iterator[Item]:
-        """Yield the items of epoch `number` from item `start` on, made by worker processes."""
-        pairs = range((number * self.size + start) // 2, (number + 1) * self.size // 2)
+    def epoch(self, number: int, chosen: Sequence[int]) -> Iterator[Item]:
+        """Yield the chosen items of epoch `number`, made by worker processes, pair by pair."""
+        wanted = [number * self.size + item for item in chosen]
+        known, pairs = set(wanted), list(dict.fromkeys(one // 2 for one in wanted))
         loader = DataLoader(
             self.dataset,
             batch_size=None,
@@ -99,8 +102,8 @@ class FreshScans:
             prefetch_factor=4 if self.workers else None,
             multiprocessing_context="spawn" if self.workers else None,
         )
-        items = (item for pair in loader for item in pair)
-        yield from islice(items, start % 2, None)
+        for pair, items in zip(pairs, loader, strict=True):
+            yield from (items[half] for half in (0, 1) if 2 * pair + half in known)
 
 
 class Watch(HeldOut):
@@ -171,10 +174,11 @@ def run(
     training = PreparedPairs(seen, config)
     torch.manual_seed(seed)
     method = Compact(config)
-    if earlier is None:
-        fit_scale(method, training)
-    else:
+    ranks = Ranks.current()
+    if earlier is not None:
         go_on_from(method, earlier)
+    elif ranks.first:  # who gives it to the others as training begins
+        fit_scale(method, training)
     settings = TrainSettings(
         epochs=epochs,
         batch=batch,
@@ -185,19 +189,25 @@ def run(
         state_minutes=4,
         together=2,
     )
-    watched = FreshScans(PreparedPairs(unseen, config), held_out, workers).epoch(0, 0)
-    history = train(
-        method,
-        FreshScans(training, scans, workers),
-        settings,
-        out,
-        validate=Watch(list(watched)),
-        progress=progress,
-        device=choose_device(device),
-        resume=not restart,
-        data=f"synthetic scans, seed {seed}",
-    )
-    ship(history.best, unseen, out / "compact", card or {}, calibration)
+    watched = FreshScans(PreparedPairs(unseen, config), held_out, workers)
+    numbers = range(held_out if ranks.first else 0)
+    facts = {"method": method.name, "config": config, "training": settings, "scans": generated}
+    where = {"corpus": corpus, "device": device, "processes": ranks.size}
+    with recorded(out if ranks.first else None, verb="train", **facts, **where):
+        history = train(
+            method,
+            FreshScans(training, scans, workers),
+            settings,
+            out,
+            validate=Watch(list(watched.epoch(0, numbers))),
+            progress=progress,
+            device=local_device(choose_device(device)),
+            resume=not restart,
+            data=f"synthetic scans, seed {seed}",
+        )
+        if ranks.first:
+            ship(history.best, unseen, out / "compact", card or {}, calibration)
+        ranks.wait()
     return history
 
 
@@ -207,15 +217,18 @@ def command(corpus: Path, out: Path, card: Path | None, **options: Any) -> int:
     card: a JSON file; options: those of `run`. Raises ZeroflawError.
     """
     extra = {} if card is None else read_settings(card)
-    try:
-        history = run(corpus, out, card=extra, **options)
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from {out}", file=sys.stderr)
-        return 130
-    row = history.rows[history.best_epoch - 1]
-    for name in ("point_auroc", "object_auroc"):
-        print(f"{name} on unseen categories: {row[f'validation_{name}']:.3f}")
-    print(out / "compact.safetensors")
+    with joined(local_device(choose_device(options.get("device", "auto")))) as ranks:
+        try:
+            history = run(corpus, out, card=extra, **options)
+        except KeyboardInterrupt:
+            if ranks.first:
+                print(f"interrupted; the same command goes on from {out}", file=sys.stderr)
+            return 130
+        if ranks.first:
+            row = history.rows[history.best_epoch - 1]
+            for name in ("point_auroc", "object_auroc"):
+                print(f"{name} on unseen categories: {row[f'validation_{name}']:.3f}")
+            print(out / "compact.safetensors")
     return 0
 
 

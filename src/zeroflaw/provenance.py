@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ _PATIENCE = 10.0  # seconds for git to answer
 def provenance(**facts: Any) -> dict[str, Any]:
     """Return what is known of the process that asks, and then `facts`.
 
-    facts: by name, such as `data`, `data_hash` and `seed`; anything that JSON can hold, and paths.
+    facts: by name, such as `data`, `data_hash` and `seed`; anything that JSON can hold, and paths
+    and dataclasses.
     """
     return {
         "command": command(),
@@ -46,14 +48,18 @@ def provenance(**facts: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(folder: Path, **facts: Any) -> Iterator[dict[str, Any]]:
+def recorded(folder: Path | None, **facts: Any) -> Iterator[dict[str, Any]]:
     """Keep `run.json` in `folder` while work is done: what `provenance` says, state and seconds.
 
     Facts that become known on the way are put into the dict that is yielded, and written at the
     end. The state is "running", then "done", "interrupted" (Ctrl-C) or "failed"; after a kill it
     stays "running". Earlier runs in the same folder are kept with their state and seconds, in the
-    entry `earlier`. Raises ZeroflawError if the file cannot be written.
+    entry `earlier`. Without a folder nothing is written, as by all but one of several processes
+    that work together. Raises ZeroflawError if the file cannot be written.
     """
+    if folder is None:
+        yield {}
+        return
     record = {**provenance(**facts), "state": RUNNING, "seconds": None}
     earlier = _earlier(folder)
     if earlier:
@@ -179,6 +185,8 @@ def _memory() -> int | None:
 
 def _plain(value: Any) -> Any:
     """The same as what JSON can hold; a number that is not finite is null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(name): _plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

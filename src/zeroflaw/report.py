@@ -14,6 +14,13 @@ import numpy as np
 from zeroflaw.files import printable
 from zeroflaw.io.atomic import replacing
 from zeroflaw.reports import gallery
+from zeroflaw.reports.benchmark_page import (
+    TABLE,
+    Benchmark,
+    Tested,
+    benchmark_page,
+    read_benchmark,
+)
 from zeroflaw.reports.numbers import plural
 from zeroflaw.reports.page import Evaluated, evaluation_page
 from zeroflaw.reports.progress import progress
@@ -29,7 +36,7 @@ from zeroflaw.reports.summaries import (
 from zeroflaw.types import ZeroflawError
 
 PAGE = "report.html"
-RUN = "run.json"
+RUN, DONE = "run.json", "done"
 WORST = 6  # scans of each group in the gallery
 ROOM = 3_500_000  # bytes of a page's pictures, so that it stays below 5 MB
 SPAN = (0.005, 0.995)  # quantiles of the point scores that the colours of heat maps span
@@ -44,7 +51,7 @@ class Report:
 
 
 def report(folder: str | Path, out: str | Path | None = None, worst: int = WORST) -> Report:
-    """Write the page of an evaluation's folder and return where it is.
+    """Write the page of an evaluation's or a benchmark's folder and return where it is.
 
     out: file of the page, by default `report.html` in the folder. worst: scans in each group of the
     gallery. Raises ZeroflawError if there is nothing to report on, or the page cannot be written.
@@ -54,16 +61,54 @@ def report(folder: str | Path, out: str | Path | None = None, worst: int = WORST
     if out.is_dir():
         raise ZeroflawError(f"{out}: is a folder; give the page's file name")
     if not folder.is_dir():
-        raise ZeroflawError(f"{folder}: no such folder; give the --out of an evaluation")
-    if not (folder / FILENAME).exists():
         raise ZeroflawError(
-            f"{folder}: holds no {FILENAME}; give the --out of `zeroflaw evaluate`, once it is done"
+            f"{folder}: no such folder; give what an evaluation or a benchmark wrote"
         )
-    evaluated = read_evaluation(folder, worst)
-    page = evaluation_page(evaluated)
+    page, problems = _page(folder, worst, linked=out.resolve() == (folder / PAGE).resolve())
     with replacing(out) as file:
         file.write(page.encode("utf-8"))
-    return Report(out, tuple(evaluated.problems))
+    return Report(out, tuple(problems))
+
+
+def _page(folder: Path, worst: int, *, linked: bool) -> tuple[str, Sequence[str]]:
+    """The page of a folder, and what could not be used. Raises ZeroflawError."""
+    if (folder / TABLE).exists():
+        benchmark = read_benchmark(folder)
+        run, problems = read_run(folder)
+        tested, damaged = read_tests(folder, benchmark, linked=linked)
+        problems += damaged
+        return benchmark_page(benchmark, tested, run, problems), problems
+    if (folder / FILENAME).exists():
+        evaluated = read_evaluation(folder, worst)
+        return evaluation_page(evaluated), evaluated.problems
+    raise ZeroflawError(
+        f"{folder}: holds neither {FILENAME} nor {TABLE}; give the --out of `zeroflaw evaluate` or "
+        "`zeroflaw benchmark`, once it is done"
+    )
+
+
+def read_tests(
+    folder: Path, benchmark: Benchmark, *, linked: bool
+) -> tuple[dict[str, list[Tested]], list[str]]:
+    """Return the tests of each cell of a benchmark, by its name, and what could not be used.
+
+    linked: whether the page will lie where links to other pages lead somewhere.
+    """
+    tested: dict[str, list[Tested]] = {}
+    problems = []
+    for cell in benchmark.cells:
+        for test in cell.tests:
+            place = folder / test
+            results = None
+            try:
+                if not place.resolve().is_relative_to(folder.resolve()):
+                    raise ZeroflawError(f"{place}: lies outside {folder}; it is left out")
+                results = read_results(place)
+            except ZeroflawError as error:
+                problems.append(str(error))
+            there = linked and results is not None and (place / PAGE).is_file()
+            tested.setdefault(cell.name, []).append(Tested(test, results, there))
+    return tested, problems
 
 
 def read_evaluation(folder: Path, worst: int = WORST) -> Evaluated:
@@ -73,10 +118,17 @@ def read_evaluation(folder: Path, worst: int = WORST) -> Evaluated:
     """
     results = read_results(folder)
     run, problems = read_run(folder)
+    if run.get("state", DONE) != DONE:
+        problems.append(
+            f"{folder}: the evaluation is not done ({run['state']}), and its figures may be those "
+            "of an earlier one; run it to the end"
+        )
     threshold = find_threshold(results, run)
-    files, damaged = find_stored(folder)
+    failures = run.get("missing")
+    files, damaged = find_stored(folder, failures if isinstance(failures, dict) else {})
     problems += damaged
     categories: list[CategorySummary] = []
+    there: dict[str, int] = {}
     with progress(sum(map(len, files.values()))) as step:
         done = 0
 
@@ -85,14 +137,15 @@ def read_evaluation(folder: Path, worst: int = WORST) -> Evaluated:
             done += 1
             step(done, name)
 
-        for category, paths in files.items():
+        for category, wanted in files.items():
             if category not in results.figures:
                 problems.append(f"{folder}: scores of {category!r}, which the results lack")
                 continue
-            summary, damaged = summarize(category, paths, tell)
-            problems += damaged
+            summary, damaged = summarize(category, wanted, tell)
             categories += [] if summary is None else [summary]
-    problems += _missing(folder, results, categories)
+            there[category] = len(wanted)
+            problems += damaged
+    problems += _missing(folder, results, there)
     limits = _limits(categories)
     scans = [scan for category in categories for scan in category.scans]
     shown = _pictures(gallery.choose(scans, worst, threshold), limits)
@@ -122,9 +175,11 @@ def find_threshold(results: Results, run: Mapping[str, Any]) -> float | None:
     return None
 
 
-def _missing(folder: Path, results: Results, categories: Sequence[CategorySummary]) -> list[str]:
-    """One line for each category of which fewer scans are stored than its figures are over."""
-    there = {category.name: len(category.scans) for category in categories}
+def _missing(folder: Path, results: Results, there: Mapping[str, int]) -> list[str]:
+    """One line for each category with fewer files than its figures are over.
+
+    there: how many files each has; those that are damaged have lines of their own.
+    """
     lines = []
     for category in sorted(results.figures):
         expected = sum(results.scans.get(category, {}).values())
@@ -132,7 +187,7 @@ def _missing(folder: Path, results: Results, categories: Sequence[CategorySummar
         if lacking > 0:
             lines.append(
                 f"{folder}: scores of {lacking:,} of the {plural(expected, 'scan')} of "
-                f"{category!r} are missing or damaged; run the evaluation again"
+                f"{category!r} are missing; run the evaluation again"
             )
     return lines
 
@@ -155,7 +210,7 @@ def _pictures(chosen: Mapping[str, Sequence[ScanSummary]], limits: tuple[float, 
             if rank < len(scans):
                 pictures = None
                 if room > 0:
-                    pictures = gallery.pictures(read_checked(scans[rank].path), *limits)
+                    pictures = gallery.pictures(read_checked(scans[rank].stored), *limits)
                     room -= pictures.length
                 drawn[group][rank] = pictures
     return {

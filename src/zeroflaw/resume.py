@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,11 +121,14 @@ def _damaged(path: Path, error: Exception) -> ZeroflawError:
 class Interruption:
     """While entered, Ctrl-C and SIGTERM set `requested` instead of stopping within a step.
 
-    A second one stops at once. Outside the main thread signals stay as they are.
+    A second one stops at once, if it comes `grace` seconds after the first or later. Outside the
+    main thread signals stay as they are.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace: float = 0.0) -> None:
         self.requested = False
+        self._grace = grace
+        self._when = 0.0
         self._former: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -138,6 +142,7 @@ class Interruption:
             signal.signal(kind, former)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        if not self.requested:
+            self.requested, self._when = True, time.monotonic()
+        elif time.monotonic() - self._when >= self._grace:
             raise KeyboardInterrupt
-        self.requested = True

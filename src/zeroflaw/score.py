@@ -6,7 +6,8 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 import torch
 
 from zeroflaw.cache import FeatureCache, hash_tensors
-from zeroflaw.datasets.base import Dataset, Entry, Selection, hash_file
+from zeroflaw.datasets.base import Dataset, Entry, Selection
 from zeroflaw.detector import Detector
 from zeroflaw.geometry.regions import label_regions
 from zeroflaw.inspect import unexpected
@@ -67,19 +68,6 @@ def hash_detector(detector: Detector) -> str:
     ).hexdigest()
 
 
-class FileHashes:
-    """Hashes of files, each read once."""
-
-    def __init__(self) -> None:
-        self._known: dict[Path, bytes] = {}
-
-    def __call__(self, path: Path) -> bytes:
-        """Return the sha256 of a file's content. Raises ZeroflawError if it cannot be read."""
-        if path not in self._known:
-            self._known[path] = hash_file(path)
-        return self._known[path]
-
-
 def identify(dataset: Dataset, entry: Entry, detector: str, hashed: Callable[[Path], bytes]) -> str:
     """Return whose scores an entry's are: a hash of its files, the data's settings, the detector.
 
@@ -102,7 +90,7 @@ def score_all(
     *,
     cache: Path | None = None,
     workers: int = 1,
-) -> Iterator[tuple[Job, str]]:
+) -> Generator[tuple[Job, str], None, None]:
     """Score the scans and yield each when its file is written, with "" or why there is none.
 
     cache: folder for what the method prepares. workers: processes, each with one thread; a detector
@@ -111,8 +99,9 @@ def score_all(
     workers = workers if detector.device.type == "cpu" else 1
     threads = 1 if min(workers, len(jobs)) > 1 else 0
     start = partial(_start, detector, dataset, out, cache, threads)
-    for number, problem in in_processes(score_one, start, jobs, workers):
-        yield jobs[number], problem
+    with closing(in_processes(score_one, start, jobs, workers)) as done:
+        for number, problem in done:
+            yield jobs[number], problem
 
 
 def _start(

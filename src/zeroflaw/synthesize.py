@@ -176,7 +176,7 @@ def _run(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[list[dict[str, An
         try:
             yield from pool.map(_make, jobs)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(wait=True, cancel_futures=True)  # the exit would wait for all jobs
             raise
 
 

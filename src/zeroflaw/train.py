@@ -14,12 +14,16 @@ from zeroflaw.batches import Item, Shuffled, Source
 from zeroflaw.cache import CachedItems, FeatureCache
 from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets import checked_split, open_dataset
-from zeroflaw.datasets.base import Selection, Split
+from zeroflaw.datasets.base import Selection
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import choose_device
+from zeroflaw.distributed import Ranks, joined, local_device
 from zeroflaw.epochs import History, Training, TrainSettings, Validation
 from zeroflaw.methods.base import Method
+from zeroflaw.prepare import prepare_all
 from zeroflaw.progress import TrainingProgress
+from zeroflaw.provenance import recorded
+from zeroflaw.reports.numbers import plural
 from zeroflaw.resume import Interruption, Position
 from zeroflaw.start import start
 from zeroflaw.types import ZeroflawError
@@ -52,6 +56,9 @@ def train(
     After a Ctrl-C, a SIGTERM or a crash the same call goes on where the state was written, and
     ends with the same weights, bit for bit on the same machine, as if undisturbed. Raises
     KeyboardInterrupt once the state is written, and ZeroflawError if a loss is not finite.
+
+    Processes that `joined` has joined share every batch; the first one writes, validates and shows
+    the progress, and all of them must see `out`.
     """
     if len(items) == 0:
         raise ZeroflawError("there is nothing to train on: the data holds no scan")
@@ -59,13 +66,17 @@ def train(
     method.to(device)
     source = cast(Source, items if hasattr(items, "epoch") else Shuffled(items, settings.seed))
     cuda = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), Interruption() as interruption:
+    ranks = Ranks.current()
+    grace = 0.0 if ranks.size == 1 else 1.0  # torchrun repeats the terminal's signal
+    with torch.random.fork_rng(devices=cuda), Interruption(grace) as interruption:
         training = Training(method, source, settings, out, validate, card or {}, data)
         training.interruption, training.on_step = interruption, on_step
-        training.progress = TrainingProgress(progress, settings.epochs, training.steps_per_epoch)
+        training.progress = TrainingProgress(
+            progress and ranks.first, settings.epochs, training.steps_per_epoch
+        )
         if resume:
             training.resume()
-        else:
+        elif ranks.first:
             (out / "state.pt").unlink(missing_ok=True)
         with training.progress:
             return training.run()
@@ -79,7 +90,7 @@ def fit(
     held_out: Selection | None = None,
     *,
     cache: Path | None = None,
-    workers: int = 1,
+    workers: int | None = 1,
     device: torch.device | str = "cpu",
     card: Mapping[str, Any] | None = None,
     resume: bool = True,
@@ -89,49 +100,71 @@ def fit(
 
     held_out: scans by which the best epoch and the thresholds are chosen; without them the last
     epoch and the training scans. cache: folder for what `prepare` gives, by default `out/cache`;
-    workers: processes that fill it. Else as `train`, which it calls.
+    workers: processes that fill it, None for as many as are worth while. Else as `train`, which it
+    calls.
     """
-    content = " ".join(one.content_hash()[:16] for one in (scans, held_out) if one is not None)
     method.to(device)
-    features = FeatureCache(method, cache or out / "cache")
-    items = CachedItems(scans, features)
-    validate = (
-        None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
-    )
-    categories = sorted({entry.category for entry in scans.entries})
+    used = [one for one in (scans, held_out) if one is not None]
+    ranks = Ranks.current()
     about = {
         "trained_on": describe(scans),
-        "seen": {"data": scans.dataset.name, "categories": categories},
+        "seen": {"data": scans.dataset.name, "categories": _categories(scans)},
         "licence": scans.dataset.licence,
         **(card or {}),
     }
-    history = train(
-        method,
-        items,
-        settings,
-        out,
-        validate,
-        progress,
-        device=device,
-        card=about,
-        data=content,
-        resume=resume,
-    )
-    best, found = checkpoint.load(history.best)
-    best.to(device)
-    chosen = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
-    checkpoint.save(history.best, best, {**found, **chosen})
+    facts = {"method": method.name, "config": method.config, "training": settings, "card": about}
+    where = {"root": scans.dataset.root, "device": str(device), "processes": ranks.size}
+    with recorded(out if ranks.first else None, verb="train", **facts, **where) as known:
+        features = FeatureCache(method, cache or out / "cache")
+        for one in used if ranks.first else ():
+            _prepare(one, features, workers, progress)
+        ranks.wait()
+        hashes = (one.content_hash(features.index.hash_file) for one in used)
+        known["data_hash"] = content = " ".join(one[:16] for one in hashes)
+        validate = (
+            None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
+        )
+        history = train(
+            method,
+            CachedItems(scans, features),
+            settings,
+            out,
+            validate,
+            progress,
+            device=device,
+            card=about,
+            data=content,
+            resume=resume,
+        )
+        if ranks.first:
+            best, found = checkpoint.load(history.best)
+            best.to(device)
+            chosen = thresholds(best, held_out or scans, lambda scan: features.item(scan)[0])
+            checkpoint.save(history.best, best, {**found, **chosen})
+            known["checkpoint"] = history.best.name
+        ranks.wait()
     return history
+
+
+def _prepare(scans: Selection, features: FeatureCache, workers: int | None, progress: bool) -> None:
+    """Fill the cache. Raises ZeroflawError for the first scan that cannot be used."""
+    problems = list(prepare_all(scans, features, workers, progress).values())
+    if problems:
+        more = f" (and {plural(len(problems) - 1, 'more scan')})" if len(problems) > 1 else ""
+        raise ZeroflawError(problems[0] + more)
 
 
 def describe(scans: Selection) -> str:
     """Say which scans these are, for a card."""
     data = scans.dataset
-    categories = sorted({entry.category for entry in scans.entries})
     root = data.root.resolve().name
     if data.name == Folder.name:
         return f"{len(scans)} labelled scans of {root}"
-    return f"{len(scans)} scans of {data.title}: {', '.join(categories)}"
+    return f"{len(scans)} scans of {data.title}: {', '.join(_categories(scans))}"
+
+
+def _categories(scans: Selection) -> list[str]:
+    return sorted({entry.category for entry in scans.entries})
 
 
 def run(
@@ -160,7 +193,8 @@ def run(
     """Train on labelled scans and return the exit code.
 
     data: a folder (see datasets/folder.py), or name and root of a data set. categories, split: of
-    them; of a named data set the test split by default, which alone has labelled defects. out:
+    them; by default the split that the data set names: of published ones the test split, which
+    alone has labelled defects. out:
     receives what `train` writes, and `cache/` unless `cache` names another folder. validation: a
     folder of labelled scans, see `fit`. None stands for the default of TrainSettings. config to
     stand_in: see `start`. restart: ignore what an earlier call left. Prints the checkpoint's path;
@@ -169,28 +203,32 @@ def run(
     given = {"epochs": epochs, "batch": batch, "seed": seed, "patience": patience, "watch": watch}
     settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
     dataset = open_dataset(data)
-    default: Split | None = None if dataset.name == Folder.name else "test"
-    scans = dataset.select(categories, checked_split(split) if split else default)
+    scans = dataset.select(categories, checked_split(split) if split else dataset.learned)
     held_out = None if validation is None else Folder(validation).select()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         method = start(method_name, config, encoder, text_tower, stand_in)
-    try:
-        history = fit(
-            method,
-            scans,
-            settings,
-            out,
-            held_out,
-            cache=cache,
-            workers=workers or 1,
-            device=choose_device(device),
-            card={"stand_in": stand_in},
-            resume=not restart,
-            progress=progress,
-        )
-    except KeyboardInterrupt:
-        print(f"interrupted; the same command goes on from {out / 'state.pt'}", file=sys.stderr)
-        return 130
-    print(checkpoint.paths(history.best)[0])
+    chosen = local_device(choose_device(device))
+    with joined(chosen) as ranks:
+        try:
+            history = fit(
+                method,
+                scans,
+                settings,
+                out,
+                held_out,
+                cache=cache,
+                workers=workers,
+                device=chosen,
+                card={"stand_in": stand_in},
+                resume=not restart,
+                progress=progress,
+            )
+        except KeyboardInterrupt:
+            if ranks.first:
+                state = out / "state.pt"
+                print(f"interrupted; the same command goes on from {state}", file=sys.stderr)
+            return 130
+        if ranks.first:
+            print(checkpoint.paths(history.best)[0])
     return 0

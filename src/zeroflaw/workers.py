@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
@@ -33,13 +33,14 @@ def in_processes(
     start: Callable[[], Shared],
     jobs: Sequence[Job],
     workers: int,
-) -> Iterator[tuple[int, Result]]:
+) -> Generator[tuple[int, Result], None, None]:
     """Yield the number of every job and `work(start(), job)`, as they are done.
 
     start: called once per process. Both functions and all that they take are pickled, so they
     stand at the top of a module. With one worker, or one job, all happens in this process.
-    Interrupted, the jobs in progress are finished and the others dropped; workers whose parent is
-    killed end by themselves. Raises ZeroflawError if a worker is killed, and what `work` raises.
+    Interrupted or closed (`contextlib.closing`), the jobs in progress are finished and the others
+    dropped; workers whose parent is killed end by themselves. Raises ZeroflawError if a worker is
+    killed, and what `work` raises.
     """
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -48,18 +49,17 @@ def in_processes(
             yield from ((number, work(shared, job)) for number, job in enumerate(jobs))
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (start,)) as pool:
-        try:
-            numbers = {pool.submit(_do, work, job): number for number, job in enumerate(jobs)}
-            for done in as_completed(numbers):
-                yield numbers.pop(done), done.result()
-        except BrokenProcessPool:
-            raise ZeroflawError(
-                "a worker process was killed, perhaps for want of memory; use fewer --workers"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(workers, context, _begin, (start,))
+    try:
+        numbers = {pool.submit(_do, work, job): number for number, job in enumerate(jobs)}
+        for done in as_completed(list(numbers)):
+            yield numbers.pop(done), done.result()
+    except BrokenProcessPool:
+        raise ZeroflawError(
+            "a worker process was killed, perhaps for want of memory; use fewer --workers"
+        ) from None
+    finally:  # not by `with`, which would wait for all jobs
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(start: Callable[[], Any]) -> None:

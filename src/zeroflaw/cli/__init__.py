@@ -8,13 +8,22 @@ import os
 import sys
 from collections.abc import Sequence
 
-from zeroflaw.cli import data, inspect, report, synthesize, train, weights
+from zeroflaw.cli import benchmark, data, evaluate, inspect, report, synthesize, train, weights
 from zeroflaw.cli.arguments import Wide
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
 UNUSABLE, INTERRUPTED = 2, 130
-COMMANDS = (inspect, train, report, synthesize, data, weights)  # in the order of the help
+COMMANDS = (
+    inspect,
+    train,
+    evaluate,
+    benchmark,
+    report,
+    synthesize,
+    data,
+    weights,
+)  # in the order of the help
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

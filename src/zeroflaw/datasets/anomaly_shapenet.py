@@ -14,12 +14,7 @@ The root is the folder that holds the categories, or a folder up to three above 
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-
-from zeroflaw.datasets.base import Dataset, Entry, Listing
-from zeroflaw.datasets.point_tree import PointTree, list_tree, read_entry
-from zeroflaw.types import Scan
+from zeroflaw.datasets.point_tree import PointDataset, PointTree
 
 CATEGORIES = (
     *("ashtray0", "bag0", "bottle0", "bottle1", "bottle3"),
@@ -43,7 +38,7 @@ TREE = PointTree(
 )
 
 
-class AnomalyShapeNet(Dataset):
+class AnomalyShapeNet(PointDataset):
     """See the module's first lines for the folder tree."""
 
     name = "anomaly_shapenet"
@@ -56,20 +51,4 @@ class AnomalyShapeNet(Dataset):
     )
     homepage = "https://huggingface.co/datasets/Chopper233/Anomaly-ShapeNet"
     published = CATEGORIES
-
-    @cached_property
-    def top(self) -> Path:
-        """The folder that holds the categories. Raises ZeroflawError."""
-        return TREE.find_top(self.root)
-
-    def categories(self) -> tuple[str, ...]:
-        """Return the categories that are there, sorted. Raises ZeroflawError if there is none."""
-        return TREE.categories(self.top)
-
-    def list_category(self, category: str) -> Listing:
-        """Return the category's scans, and what does not fit in its folder."""
-        return list_tree(TREE, self.top / category)
-
-    def read(self, entry: Entry) -> Scan:
-        """Read a labelled scan. Raises ScanError."""
-        return read_entry(TREE, entry)
+    tree = TREE

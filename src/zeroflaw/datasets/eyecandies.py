@@ -22,13 +22,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from zeroflaw.datasets.base import GOOD, Dataset, Entry, Finding, Listing, Split
+from zeroflaw.datasets.base import GOOD, Entry, Finding, Listing, Split
 from zeroflaw.datasets.organised_tree import (
     UNPACK,
+    OrganisedDataset,
     categories_in,
     files_in,
     list_organised,
@@ -55,7 +55,7 @@ BOUND = re.compile(r"(?<![\w.-])(['\"]?)(min|max)\1\s*:\s*([^\s,}#]+)")
 SAMPLE = 1_024  # pixels that show whether many share their place
 
 
-class Eyecandies(Dataset):
+class Eyecandies(OrganisedDataset):
     """See the module's first lines for the folder.
 
     remove_plane: leave out the floor, and what is not connected to the sweet in the middle.
@@ -83,15 +83,6 @@ class Eyecandies(Dataset):
         "PeppermintCandy",
     )
 
-    def __init__(self, root: Path, *, remove_plane: bool = True) -> None:
-        super().__init__(root)
-        self.remove_plane = remove_plane
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Whether the floor is left out."""
-        return {"remove_plane": self.remove_plane}
-
     def categories(self) -> tuple[str, ...]:
         """Return the categories that are there, sorted. Raises ZeroflawError if there is none."""
         return categories_in(
@@ -117,7 +108,17 @@ class Eyecandies(Dataset):
             scan, distance = without_repeated(read_organised(entry)), CONVERTED * FLOOR
             if not at_border(scan).any():  # the conversion has left the background out
                 return scan
-        return without_background(scan, distance, inside=True) if self.remove_plane else scan
+        if not self.remove_plane:
+            return scan
+        part = without_background(scan, distance, inside=True)
+        if not entry.kind and _marked(scan) and not _marked(part):
+            problem = "all points labelled defective are background, and it would count as good"
+            raise ScanError(entry.files[0], problem, "leave it out, or keep the background")
+        return part
+
+
+def _marked(scan: Scan) -> bool:
+    return scan.labels is not None and bool(scan.labels.any())
 
 
 def original(category: Path) -> bool:

@@ -13,6 +13,7 @@ them is a category; else all is one, called like the root. Scans below a folder 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,7 +73,8 @@ class Folder(Dataset):
 
     def _entry(self, file: LabelledFile) -> Entry:
         place = file.scan.relative_to(self.root)
-        name = place.as_posix().replace(".", "_")  # scans may differ by their suffix alone
+        suffix = place.suffix
+        name = f"{place.as_posix().removesuffix(suffix)}_{suffix[1:]}"  # some differ by it alone
         category = place.parts[0] if self._in_folders else self.root.resolve().name
         files = tuple(path for path in (file.scan, file.labels) if path is not None)
         return Entry(name, category, _split(place), GOOD if file.good else "", files)
@@ -107,7 +109,8 @@ def find_labelled(root: Path) -> tuple[LabelledFile, ...]:
         and path not in label_files
         and path.is_file()
     ]
-    beside = {path for path in scans if path.suffix == ".txt" and _has_sibling(path, scans)}
+    count = Counter(path.with_suffix("") for path in scans)
+    beside = {path for path in scans if path.suffix == ".txt" and count[path.with_suffix("")] > 1}
     found, used = [], set()
     for scan in scans:
         if scan in beside:
@@ -218,12 +221,6 @@ def _label_places(scan: Path) -> list[Path]:
     folders += [scan.parent.parent / gt for gt in LABEL_FOLDERS]
     beside = [] if scan.suffix == ".txt" else [scan.with_suffix(".txt")]
     return beside + [folder / name for folder in folders]
-
-
-def _has_sibling(path: Path, scans: list[Path]) -> bool:
-    return any(
-        other != path and other.parent == path.parent and other.stem == path.stem for other in scans
-    )
 
 
 def _hidden(path: Path) -> bool:

@@ -13,11 +13,9 @@ the plane that it lies on; pixels of (0, 0, 0) were not measured.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from zeroflaw.datasets.base import Dataset, Entry, Listing
+from zeroflaw.datasets.base import Entry, Listing
 from zeroflaw.datasets.organised_tree import (
+    OrganisedDataset,
     categories_in,
     list_organised,
     organised,
@@ -30,7 +28,7 @@ EXPECTED = "<category>/{train,validation,test}/<good or a defect>/xyz"
 DISTANCE = 0.005  # metres; what is nearer to the plane goes with it, as the field does it
 
 
-class MVTec3DAD(Dataset):
+class MVTec3DAD(OrganisedDataset):
     """See the module's first lines for the folder.
 
     remove_plane: leave out the plane that the part lies on, and what is not connected to the part.
@@ -57,15 +55,6 @@ class MVTec3DAD(Dataset):
         "rope",
         "tire",
     )
-
-    def __init__(self, root: Path, *, remove_plane: bool = True) -> None:
-        super().__init__(root)
-        self.remove_plane = remove_plane
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Whether the plane is left out."""
-        return {"remove_plane": self.remove_plane}
 
     def categories(self) -> tuple[str, ...]:
         """Return the categories that are there, sorted. Raises ZeroflawError if there is none."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroflaw.datasets.base import GOOD, SPLITS, Entry, Finding, Listing, Split
+from zeroflaw.datasets.base import GOOD, SPLITS, Dataset, Entry, Finding, Listing, Split
 from zeroflaw.geometry.plane import noted
 from zeroflaw.io.organized import read_tiff
 from zeroflaw.io.source import EXPORT_AGAIN, opened, said_by
@@ -25,6 +25,19 @@ from zeroflaw.types import Bool, Scan, ScanError, ZeroflawError
 
 MOST_PIXELS = 1 << 26
 UNPACK = "unpack the archive again"
+
+
+class OrganisedDataset(Dataset):
+    """Scans with a background. remove_plane: leave it out, see the data set's own class."""
+
+    def __init__(self, root: Path, *, remove_plane: bool = True) -> None:
+        super().__init__(root)
+        self.remove_plane = remove_plane
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Whether the background is left out."""
+        return {"remove_plane": self.remove_plane}
 
 
 def organised(category: Path) -> bool:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from zeroflaw import io
-from zeroflaw.datasets.base import GOOD, Entry, Finding, Listing, Split
+from zeroflaw.datasets.base import GOOD, Dataset, Entry, Finding, Listing, Split
 from zeroflaw.datasets.traceless import without_traces
 from zeroflaw.io.lines import Lines
 from zeroflaw.io.pcd import check_sizes, read_header
@@ -78,6 +80,29 @@ class PointTree:
             f"{root}: holds no category of {self.title}; expected folders such as "
             f"{self.published[0]}/ with {TRAIN}/, {TEST}/ and {self.labels}/"
         )
+
+
+class PointDataset(Dataset):
+    """A data set in this form. tree: how it lies on disk."""
+
+    tree: ClassVar[PointTree]
+
+    @cached_property
+    def top(self) -> Path:
+        """The folder that holds the categories. Raises ZeroflawError."""
+        return self.tree.find_top(self.root)
+
+    def categories(self) -> tuple[str, ...]:
+        """Return the categories that are there, sorted. Raises ZeroflawError if there is none."""
+        return self.tree.categories(self.top)
+
+    def list_category(self, category: str) -> Listing:
+        """Return the category's scans, and what does not fit in its folder."""
+        return list_tree(self.tree, self.top / category)
+
+    def read(self, entry: Entry) -> Scan:
+        """Read a labelled scan. Raises ScanError."""
+        return read_entry(self.tree, entry)
 
 
 def list_tree(tree: PointTree, folder: Path) -> Listing:

@@ -12,12 +12,7 @@ one folder below it.
 
 from __future__ import annotations
 
-from functools import cached_property
-from pathlib import Path
-
-from zeroflaw.datasets.base import Dataset, Entry, Listing
-from zeroflaw.datasets.point_tree import PointTree, list_tree, read_entry
-from zeroflaw.types import Scan
+from zeroflaw.datasets.point_tree import PointDataset, PointTree
 
 CATEGORIES = (
     "airplane",
@@ -47,7 +42,7 @@ TREE = PointTree(
 )
 
 
-class Real3DAD(Dataset):
+class Real3DAD(PointDataset):
     """See the module's first lines for the folder tree."""
 
     name = "real3d_ad"
@@ -59,20 +54,4 @@ class Real3DAD(Dataset):
     )
     homepage = "https://github.com/M-3LAB/Real3D-AD"
     published = CATEGORIES
-
-    @cached_property
-    def top(self) -> Path:
-        """The folder that holds the categories. Raises ZeroflawError."""
-        return TREE.find_top(self.root)
-
-    def categories(self) -> tuple[str, ...]:
-        """Return the categories that are there, sorted. Raises ZeroflawError if there is none."""
-        return TREE.categories(self.top)
-
-    def list_category(self, category: str) -> Listing:
-        """Return the category's scans, and what does not fit in its folder."""
-        return list_tree(TREE, self.top / category)
-
-    def read(self, entry: Entry) -> Scan:
-        """Read a labelled scan. Raises ScanError."""
-        return read_entry(TREE, entry)
+    tree = TREE

@@ -40,7 +40,7 @@ SOURCES: dict[str, Source] = {
     ),
     "folder": Source(steps="it is your own: point at it with `--data FOLDER`"),
     "mvtec_3d_ad": Source(
-        steps="fill in the form on the homepage and download the archive with a browser; "
+        steps="download the archive from the homepage with a browser; "
         + BY_HAND.format(name="mvtec_3d_ad"),
         filename="mvtec_3d_anomaly_detection.tar.xz",
         md5="d8bb2800fbf3ac88e798da6ae10dc819",

@@ -5,7 +5,8 @@ synthesis/shapes.py), each collection's categories are categories here; "-" stan
 families of parametric solids are there in any case. A category is in one split alone, by its name.
 
 Scan `<category>/<split>/0007_dent` is made when it is read, `0007_good` is the same part, pose and
-noise without the defect. The kinds of defects take turns by number.
+noise without the defect. The kinds of defects take turns by number; "missing" is left out, which
+many parts cannot have.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ import numpy as np
 
 from zeroflaw.datasets.base import GOOD, Dataset, Entry, Listing, Split, hash_file
 from zeroflaw.datasets.synthetic_pairs import ATTEMPTS, split_of, split_of_solid
-from zeroflaw.synthesis.defects import DEFECTS
+from zeroflaw.synthesis.defects import DEFECTS, NEED_FEATURES
 from zeroflaw.synthesis.generate import Settings, good_twin, synthesize
 from zeroflaw.synthesis.shapes import Shape, UnusableShape, load_corpus
 from zeroflaw.synthesis.solids import SOLIDS
 from zeroflaw.types import Scan, ScanError, ZeroflawError
 
 NO_SHAPES = Path("-")
-KINDS = tuple(DEFECTS)
+KINDS = tuple(kind for kind in DEFECTS if kind not in NEED_FEATURES)
 
 
 @dataclass(frozen=True)

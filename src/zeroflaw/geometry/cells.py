@@ -78,7 +78,7 @@ def touching_cells(points: Float64, edge: float) -> Int64:
 
     points: (N, 3); edge: of the cubes, in the points' unit, more than zero. Returns (N,), from 0.
     Points within an edge's length of each other are always of one cluster, those farther apart than
-    two diagonals of a cube only by way of others. About a second for five million points.
+    two diagonals of a cube only by way of others.
     """
     low = points.min(axis=0)
     extent = float((points.max(axis=0) - low).max())

@@ -92,8 +92,8 @@ def without_background(scan: Scan, distance: float, *, inside: bool = False, see
     border, where there is one of 32 points.
 
     The scan that comes back maps to the file's rows as before; a note counts the points labelled
-    defective that went. It comes back whole, with a note, if its border is not measured or not
-    flat, if fewer than 32 points would stay, and if all points labelled defective would go.
+    defective that went: labels never decide what goes. It comes back whole, with a note, if its
+    border is not measured or not flat, and if fewer than 32 points would stay.
     """
     if scan.grid is None:
         raise ValueError(f"{scan.name} has no grid")
@@ -119,8 +119,7 @@ def left_out(scan: Scan, keep: Bool, *notes: str) -> Scan:
     """Return the scan with the points to keep, (N,), alone, and with the notes.
 
     A further note counts the points labelled defective that went. `valid` maps to the file's rows
-    as before. The scan comes back whole, with a note why, where fewer than 32 points or no point
-    labelled defective would stay.
+    as before. The scan comes back whole, with a note why, where fewer than 32 points would stay.
     """
     count = int(np.count_nonzero(keep))
     if count < MINIMUM_POINTS:
@@ -128,8 +127,6 @@ def left_out(scan: Scan, keep: Bool, *notes: str) -> Scan:
     if scan.labels is not None and scan.labels.any():
         labelled = int(np.count_nonzero(scan.labels))
         gone = labelled - int(np.count_nonzero(scan.labels[keep]))
-        if gone == labelled:
-            return noted(scan, "no plane was left out: all points labelled defective lie on it")
         if gone:
             said = f"{gone} of {labelled} points labelled defective were left out with the plane"
             notes = (*notes, said)

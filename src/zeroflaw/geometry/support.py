@@ -22,6 +22,7 @@ SIGMAS = 4.0  # of the plane's noise
 LEAST_PLANE = 0.05  # of the scanned surface
 LEAST_PART = 0.01  # of the scanned surface
 MOST_BELOW = 0.05  # of the points over the plane, on its other side
+MOST_AROUND = 0.1  # of what stands on the plane, of other points that hang together with it
 WIDER = 1.2  # area of the plane's outline in that of what stands on it
 MOSTLY = 0.5  # share of a part's points that are over the plane's outline
 REACH = 5.0  # spacings of the points, the edge of cubes that hold a part together
@@ -56,12 +57,12 @@ def without_plane(scan: Scan, distance: float | None = None, *, seed: int = 0) -
 
     distance: up to which points belong to the plane, in the scan's unit; by default four times the
     plane's noise, within 0.1 % and 1 % of the scan's extent, which asks for no unit. A plane is
-    taken for a support if it holds 5 % of the surface or more, hardly anything lies beneath it,
-    and on it stands something of 1 % or more, whose outline the plane's exceeds by a fifth. Of
-    several the widest counts; of several parts on it the largest stays. The faces of a part that
-    was scanned all around fail this: then, and where less than 32 points would stay, the scan
-    comes back whole, and a note says why. Otherwise the notes say how many points were left out,
-    and `valid` maps to the file's rows as before. Same scan, same result; any order of its points.
+    taken for a support if it holds 5 % of the surface or more, hardly anything lies beneath it or
+    goes on around it, and on it stands something of 1 % or more, whose outline the plane's exceeds
+    by a fifth. Of several the widest counts; of several parts on it the largest stays. The faces of
+    a part that was scanned all around fail this: then, and where less than 32 points would stay,
+    the scan comes back whole, and a note says why. Otherwise the notes say how many points were
+    left out, and `valid` maps to the file's rows as before. The order of points does not matter.
     """
     found = find_support(scan.points, distance, seed)
     if isinstance(found, str):
@@ -145,10 +146,20 @@ def _judged(plane: Plane, distance: float, few: Float64, flat: Bool) -> Support 
     standing = _standing(outlined, few, heights > distance)
     if len(standing) < LEAST_PART * len(few):
         return "too little stands on its largest plane; crop the scan to the part"
+    around = _around(outlined, few, flat)
+    if around > MOST_AROUND * len(standing):
+        return "the scan goes on around its largest plane, as a part does around a face"
     beneath = _outlined(outlined.plane, distance, standing)
     if beneath is not None and outlined.area < WIDER * beneath.area:
         return "its largest plane is no wider than the part, as a face of the part is"
     return outlined
+
+
+def _around(support: Support, few: Float64, flat: Bool) -> int:
+    """How many points hang together with the plane, (K,), but are neither of it nor over it."""
+    component = connected_regions(few, np.ones(len(few), dtype=np.bool_))
+    own = np.bincount(component[flat]).argmax()
+    return int(np.count_nonzero((component == own) & ~flat & ~support.covers(few)))
 
 
 def _standing(support: Support, few: Float64, above: Bool) -> Float64:

@@ -28,6 +28,10 @@ class Prepared:
         """Return the same on another device."""
         return Prepared({name: tensor.to(device) for name, tensor in self.tensors.items()})
 
+    def first(self, count: int) -> Prepared:
+        """Return the first `count` of the batch."""
+        return Prepared({name: tensor[:count] for name, tensor in self.tensors.items()})
+
     @staticmethod
     def stack(parts: Sequence[Prepared]) -> Prepared:
         """Join several along the batch axis."""
@@ -39,7 +43,8 @@ class Prepared:
 class Evidence:
     """What `forward` saw. object_logit: (B,). point_logit: (B, N), of the prepared points.
 
-    `tensors` holds whatever else the method's own losses and scores read.
+    `tensors` holds whatever else the method's own losses and scores read, each with a leading batch
+    axis.
     """
 
     object_logit: Tensor
@@ -62,6 +67,11 @@ class Target:
         """Return the same on another device."""
         extra = {name: tensor.to(device) for name, tensor in self.tensors.items()}
         return Target(self.point.to(device), self.object.to(device), extra)
+
+    def first(self, count: int) -> Target:
+        """Return the first `count` of the batch."""
+        extra = {name: tensor[:count] for name, tensor in self.tensors.items()}
+        return Target(self.point[:count], self.object[:count], extra)
 
     @staticmethod
     def stack(parts: Sequence[Target]) -> Target:

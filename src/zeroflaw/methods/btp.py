@@ -134,7 +134,7 @@ class BTP(Method):
     def __init__(self, config: BTPConfig | None = None) -> None:
         super().__init__()
         self.config = config = BTPConfig() if config is None else config
-        self.encoder = PointBERT(config.encoder()).requires_grad_(False)
+        self.encoder = PointBERT(config.encoder()).requires_grad_(False).eval()
         parts = PARTS[config.modules]
         if "geometric" in parts:
             self.patch_geo_encoder = GFCM(3, config.gfcm, config.geometric)

@@ -30,14 +30,16 @@ from zeroflaw.types import Scan, ZeroflawError
 
 TOP_SHARES = (0.002, 0.01, 0.05, 0.2)
 KINDS = tuple(KIND_PROMPTS)
-AWAY = (
-    0.003  # of the part's diagonal: the unit in which distances from the good surface are learned
-)
+AWAY = 0.003  # of the part's diagonal: the unit of distances from the good surface
 
 
 @dataclass(frozen=True)
 class CompactConfig:
-    """Sizes of the compact detector. dense, groups, size: see InputSettings."""
+    """Sizes of the compact detector. dense, groups, size: see InputSettings.
+
+    kinds: how many of KINDS it tells, the first ones. away: whether it tells distances from the
+    good surface. The first detectors told eight kinds and no distances.
+    """
 
     dense: int = 16384
     groups: int = 512
@@ -50,6 +52,8 @@ class CompactConfig:
     layers: tuple[int, ...] = (2, 4, 6)
     text_width: int = 64
     positive_weight: float = 6.0
+    kinds: int = len(KINDS)
+    away: bool = True
 
 
 class Compact(Method):
@@ -77,10 +81,11 @@ class Compact(Method):
         self.patch_head = two_layers(2 * width, 2 * width, embedding)
         self.global_head = two_layers(2 * width, width, embedding)
         self.point_head = two_layers(2 * DESCRIPTORS + embedding, embedding, embedding)
-        self.away_head = nn.Linear(embedding, 1)
+        if config.away:
+            self.away_head = nn.Linear(embedding, 1)
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
-        self.register_buffer("text", torch.zeros(len(PROMPTS), embedding))
+        self.register_buffer("text", torch.zeros(2 + config.kinds, embedding))
         self.register_buffer("typical", torch.zeros(DESCRIPTORS))
         self.register_buffer("spread", torch.ones(DESCRIPTORS))
         self.tower = WordTower(config.text_width, embedding) if trainable else None
@@ -99,8 +104,9 @@ class Compact(Method):
         return Target(target.point, target.object, {**target.tensors, "patch": share})
 
     def text_embeddings(self) -> Tensor:
-        """Returns (len(PROMPTS), embedding): learned while training, stored afterwards."""
-        return self.get_buffer("text") if self.tower is None else self.tower()
+        """Returns (2 + kinds, embedding): learned while training, stored afterwards."""
+        stored = self.get_buffer("text")
+        return stored if self.tower is None else self.tower()[: len(stored)]
 
     def forward(self, batch: Prepared) -> Evidence:
         """See Evidence; `patch_logit` (B, G) and `kind_logit` (B, N, kinds) come with it."""
@@ -124,10 +130,10 @@ class Compact(Method):
         evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
         object_logit = self.object_head(torch.cat(evidence, dim=-1))[:, 0]
         kinds = functional.normalize(point_embedding, dim=-1) @ text[2:].T / 0.1
-        away = self.away_head(point_embedding)[..., 0]
-        return Evidence(
-            object_logit, point_logit, {"patch": patch_logit, "kind": kinds, "away": away}
-        )
+        extra = {"patch": patch_logit, "kind": kinds}
+        if self.config.away:
+            extra["away"] = self.away_head(point_embedding)[..., 0]
+        return Evidence(object_logit, point_logit, extra)
 
     def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
         """Scale descriptors, and append what they are relative to their scan.
@@ -169,7 +175,7 @@ class Compact(Method):
             terms["kind"] = 0.1 * kind_loss(
                 evidence.tensors["kind"], target.point, target.tensors["kind"]
             )
-        if "away" in target.tensors:
+        if self.config.away and "away" in target.tensors:
             terms["away"] = 0.3 * away_loss(
                 evidence.tensors["away"], target.tensors["away"], target.point
             )
@@ -188,7 +194,7 @@ class Compact(Method):
         """Store the text embeddings, so that inspection needs no text tower."""
         if self.tower is not None:
             with torch.no_grad():
-                self.get_buffer("text").copy_(self.tower())
+                self.get_buffer("text").copy_(self.text_embeddings())
 
     def inspection_state(self) -> dict[str, Tensor]:
         """Everything but the text tower."""

@@ -50,7 +50,7 @@ class GFCM(nn.Module):
         for layer in (self.mlp1, self.mlp2, self.mlp3):
             rows = self._layer(layer, rows, held)
         out: Tensor = self.fc(patch_maximum(rows, patches))
-        return out.view(batch, groups, -1)
+        return out.view(batch, groups, out.shape[-1])
 
     def _layer(self, layer: nn.Sequential, rows: Tensor, held: Tensor | None) -> Tensor:
         if held is None:

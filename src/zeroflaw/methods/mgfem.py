@@ -68,11 +68,11 @@ class MGFEM(nn.Module):
 
     def _mixed(self, layers: Tensor) -> Tensor:
         """Return the layers' mean behind φ_s's ReLU, (B, G, hidden)."""
-        batch, count, groups, _ = layers.shape
+        batch, _, groups, _ = layers.shape
         first: Any = self.mapper_pointbert[0]
         rows = functional.relu(functional.linear(layers, first.weight, first.bias), inplace=True)
         share = torch.softmax(self.layer_weights, dim=0)
-        return torch.matmul(share, rows.view(batch, count, -1)).view(batch, groups, -1)
+        return torch.matmul(share, rows.flatten(2)).view(batch, groups, rows.shape[-1])
 
     def forward(self, layers: Tensor, geometric: Tensor | None, cls: Tensor) -> Tensor:
         """Return the patch embeddings, (B, G, out), not normalised. Arguments as in `hidden`."""

@@ -27,6 +27,12 @@ LABELS = {
     "sampled_point_f1": "sampled P-F1",
     SPEED: "clouds/s",
 }
+TITLES: dict[Form, str] = {
+    "categories": "per category",
+    "matrix": "training row by test column",
+    "systems": "means over categories",
+    "variants": "means over categories",
+}
 MEASURED, PAPER, DIFFERENCE = "measured", "published", "difference"
 
 
@@ -64,6 +70,7 @@ class Measured:
     """Results of one cell on one test. trained: category, "" without training. data: tested on.
 
     speed: clouds per second, nan where it was not measured. missing: scans that could not be used.
+    data_hash: of the scans.
     """
 
     variant: str
@@ -73,6 +80,7 @@ class Measured:
     results: Results
     speed: float = math.nan
     missing: int = 0
+    data_hash: str = ""
 
     @property
     def data(self) -> str:
@@ -103,6 +111,7 @@ class Value:
         return {
             **{name: value if math.isfinite(value) else None for name, value in numbers.items()},
             "seeds": self.seeds,
+            "signed": self.signed,
         }
 
 
@@ -191,7 +200,7 @@ def _published(layout: Layout) -> Published:
 
 def _title(layout: Layout, test: str, data: str) -> str:
     own = "" if test in (data, "same") else f" ({test})"
-    return f"{data}{own}, by {layout.form}"
+    return f"{data}{own}, {TITLES[layout.form]}"
 
 
 def _categories(

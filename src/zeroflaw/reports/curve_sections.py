@@ -33,7 +33,7 @@ def mean_curves(
     for name, title, axes, figure, limit in (
         ("object_roc", "ROC of scans", RATES, ("AUROC", "object_auroc"), 1.0),
         ("point_roc", "ROC of points", RATES, ("AUROC", "point_auroc"), 1.0),
-        ("pro", "PRO", PRO, ("PRO", "point_pro"), LIMIT),
+        ("pro", "Recall of defects", PRO, ("PRO", "point_pro"), LIMIT),
         ("object_pr", "Precision and recall of scans", RECALL, ("AP", "object_ap"), 1.0),
         ("point_pr", "Precision and recall of points", RECALL, ("AP", "point_ap"), 1.0),
     ):
@@ -94,7 +94,7 @@ def _charts_of(
 
     roc = f"AUROC: points {number('point_auroc')}, scans {number('object_auroc')}"
     precision = f"AP: points {number('point_ap')}, scans {number('object_ap')}"
-    pro = f"up to {LIMIT:g}: {number('point_pro')}"
+    pro = f"PRO {number('point_pro')}"
     scans = _score_bars(one.scans, edges, threshold)
     share = one.points / np.maximum(one.points.sum(axis=1, keepdims=True), 1)
     points = Bars(np.linspace(0, 1, BINS + 1), share[0], share[1], ("normal", "defective"))
@@ -110,10 +110,13 @@ def _charts_of(
         ("ROC", roc, curve_chart(f"ROC of {one.name}, {roc}", RATES, both[0])),
         ("Precision", precision, curve_chart(f"Precision of {one.name}", RECALL, both[1])),
         (
-            "PRO",
+            "Recall of defects",
             pro,
             curve_chart(
-                f"PRO of {one.name}, {pro}", PRO, [CHANCE, _line(one.curves["pro"])], LIMIT
+                f"Recall of defects of {one.name}, {pro}",
+                PRO,
+                [CHANCE, _line(one.curves["pro"])],
+                LIMIT,
             ),
         ),
         (

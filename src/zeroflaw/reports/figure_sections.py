@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from zeroflaw.datasets.base import GOOD
 from zeroflaw.metrics.pro import LIMIT
 from zeroflaw.reports.markup import Cell, Row, facts, note, percent, section, table, words
 from zeroflaw.reports.results import Results
@@ -57,7 +58,7 @@ def figures_table(results: Results) -> str:
     total = [0, 0]
     for category, values in sorted(results.figures.items()):
         kinds = results.scans.get(category, {})
-        good = sum(count for kind, count in kinds.items() if kind == "good")
+        good = kinds.get(GOOD, 0)
         counts = good, sum(kinds.values()) - good
         total = [before + more for before, more in zip(total, counts, strict=True)]
         texts = {name: percent(value) for name, value in values.items()}

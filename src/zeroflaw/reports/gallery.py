@@ -77,13 +77,13 @@ def choose(
     alarms = sorted(
         filter(wrong, good), key=lambda scan: (-_defined(scan.error, 0.0), -scan.score)
     )[:most]
-    shown = {scan.path for scan in missed}
-    rest = [scan for scan in defective if scan.path not in shown]
+    shown = {scan.stored for scan in missed}
+    rest = [scan for scan in defective if scan.stored not in shown]
     misplaced = sorted(
         (scan for scan in rest if scan.point_auroc < MISPLACED), key=lambda scan: scan.point_auroc
     )[:most]
-    shown |= {scan.path for scan in misplaced}
-    rest = [scan for scan in rest if scan.path not in shown and not scan.error > 0.5]
+    shown |= {scan.stored for scan in misplaced}
+    rest = [scan for scan in rest if scan.stored not in shown and not scan.error > 0.5]
     best = sorted(
         rest, key=lambda scan: _defined(scan.error, 0.0) - _defined(scan.point_auroc, 0.0)
     )[:most]

@@ -155,13 +155,18 @@ def _value(cell: Cell) -> str:
 
 def _flat(entries: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
     for name, value in entries.items():
-        title = f"{above} · {name}" if above else str(name)
-        title = title.replace("_", " ")
+        own = str(name).replace("_", " ") if str(name).isidentifier() else str(name)
+        title = f"{above} · {own}" if above else own
         if isinstance(value, Mapping):
             yield from _flat(value, title)
+        elif isinstance(value, list | tuple) and any(isinstance(one, Mapping) for one in value):
+            for number, one in enumerate(value[-MOST:], 1 + max(len(value) - MOST, 0)):
+                pairs = one.items() if isinstance(one, Mapping) else [("", one)]
+                line = "; ".join(f"{key} {_plain(part)}".strip() for key, part in pairs)
+                yield f"{title} · {number}", line
         elif isinstance(value, list | tuple):
-            shown = ", ".join(_plain(one) for one in value[:MOST])
-            rest = f" and {len(value) - MOST} more" if len(value) > MOST else ""
+            shown = "; ".join(_plain(one) for one in value[:MOST])
+            rest = f"; and {len(value) - MOST} more" if len(value) > MOST else ""
             yield title, (shown + rest) or "none"
         else:
             yield title, _plain(value)

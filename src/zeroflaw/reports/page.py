@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from zeroflaw.datasets.base import GOOD
 from zeroflaw.reports.curve_sections import category_charts, mean_curves
 from zeroflaw.reports.figure_sections import figure_notes, figures_table, origin, problem_box, tiles
 from zeroflaw.reports.markup import document, note, section, words
@@ -69,16 +70,23 @@ def evaluation_page(evaluated: Evaluated) -> str:
 def _header(title: str, evaluated: Evaluated) -> str:
     results = evaluated.results
     counts = [sum(kinds.values()) for kinds in results.scans.values()]
-    good = sum(kinds.get("good", 0) for kinds in results.scans.values())
+    good = sum(kinds.get(GOOD, 0) for kinds in results.scans.values())
     parts = [
         f"{plural(sum(counts), 'scan')}, {sum(counts) - good:,} of them defective",
         "1 category" if len(counts) == 1 else f"{len(counts)} categories",
     ]
     if evaluated.threshold is not None:
         parts.append(f"threshold {evaluated.threshold:.3f}")
+    machine = evaluated.run.get("machine")
+    told = [
+        evaluated.run.get("started"),
+        machine.get("processor") if isinstance(machine, Mapping) else None,
+    ]
+    made = " · ".join(one for one in told if isinstance(one, str))
     links = "".join(f'<a href="#{name}">{words(text)}</a>\n' for name, text in PARTS.items())
     return (
         f"<header>\n<h1>{words(title)}</h1>\n<p class=note>{words(' · '.join(parts))}</p>\n"
+        + (note(f"measured {made}") if made else "")
         + problem_box(evaluated.problems)
         + tiles(results.mean())
         + note("Means over the categories, in percent. Chance is 50 for AUROC.")

@@ -87,10 +87,10 @@ def read_results(folder: Path) -> Results:
         return Results(
             str(content["detector"]),
             str(content["data"]),
-            content["scans"],
+            {name: _counts(kinds) for name, kinds in content["scans"].items()},
             {name: _full(row) for name, row in content["categories"].items()},
-            tuple(content["left_out"]),
-            content["about"],
+            tuple(map(str, content["left_out"])),
+            dict(content["about"]),
         )
     except OSError as error:
         raise ZeroflawError(
@@ -100,6 +100,10 @@ def read_results(folder: Path) -> Results:
         raise ZeroflawError(
             f"{path}: damaged results ({error!r}); run `zeroflaw evaluate` again"
         ) from None
+
+
+def _counts(kinds: Mapping[str, int]) -> dict[str, int]:
+    return {kind: int(count) for kind, count in kinds.items()}
 
 
 def _plain(row: Mapping[str, float]) -> dict[str, float | None]:

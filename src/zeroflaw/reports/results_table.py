@@ -48,21 +48,20 @@ def write_tables(folder: Path, results: Results) -> list[Path]:
 
 def grids(results: Results) -> tuple[Grid, Grid, Grid]:
     """Return a table of scans, one of points, and one of the points that the method looked at."""
-    said = remarks(results)
     return (
-        _grid(results, "Scans", OBJECT, (IN_PERCENT, *said), counts=True),
-        _grid(results, "Points", POINT, (IN_PERCENT, PRO, *said)),
-        _grid(results, "Points that the method looked at", SAMPLED, (IN_PERCENT, *said)),
+        _grid(results, "Scans", OBJECT, counts=True),
+        _grid(results, "Points", POINT, (PRO,)),
+        _grid(results, "Points that the method looked at", SAMPLED),
     )
 
 
-def remarks(results: Results) -> tuple[str, ...]:
-    """Return sentences on what is missing, left out or undefined."""
+def remarks(results: Results, names: Sequence[str] = FIGURES) -> tuple[str, ...]:
+    """Return sentences on what is missing, left out or undefined among figures of these names."""
     said = []
     shown = [name for name in results.left_out if name in results.figures]
     if shown:
         said.append(f"* left out of the mean: {', '.join(shown)}.")
-    if any(results.undefined().values()):
+    if any(results.undefined()[name] for name in names):
         said.append(
             "–: undefined, as there is one class only or no defective region; left out of the "
             "mean. The last line counts them."
@@ -103,7 +102,7 @@ def _grid(
     results: Results,
     title: str,
     names: Sequence[str],
-    notes: tuple[str, ...],
+    notes: tuple[str, ...] = (),
     counts: bool = False,
 ) -> Grid:
     missing = missing_scans(results) if counts else {}
@@ -123,6 +122,7 @@ def _grid(
         summary.append((UNDEFINED, *blank, *(undefined[name] for name in names)))
     columns = ("category", *heads, *(TITLES[name] for name in names))
     whole = f"{title}: {results.detector} on {results.data}"
+    notes = (IN_PERCENT, *notes, *remarks(results, names))
     return Grid(columns, (*rows, *summary), whole, notes, len(summary))
 
 

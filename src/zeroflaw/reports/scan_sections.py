@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from zeroflaw.reports.gallery import GROUPS, Pictures, ramp
 from zeroflaw.reports.markup import Cell, Row, folded, note, percent, section, table, words
 from zeroflaw.reports.numbers import plural
+from zeroflaw.reports.stored import PREVIEW
 from zeroflaw.reports.summaries import ScanSummary
 
 LISTED = 2000  # scans in the table of all
@@ -63,11 +64,14 @@ def gallery(shown_scans: Shown, limits: tuple[float, float], threshold: float | 
     scores of the darkest and the brightest colour.
     """
     low, high = limits
+    scale = (
+        f'{low:.2f} <img class="ramp" alt="from dark violet over green to yellow" '
+        f'src="{ramp()}"> {high:.2f}'
+    )
     legend = (
         '<p class="note">Left the ground truth: <span class="swatch"></span> defective. Right the '
-        f'heat map from the same side, the defect outlined: {low:.2f} <img class="ramp" alt="from '
-        f'dark violet over green to yellow" src="{ramp()}"> {high:.2f}. A preview of at most 8,192 '
-        "points is drawn.</p>"
+        'heat map from the same side, the ground truth outlined: <span class="scale">'
+        f"{scale}.</span> A preview of at most {PREVIEW:,} points is drawn.</p>"
     )
     parts = [legend]
     for group, (title, meaning) in GROUPS.items():

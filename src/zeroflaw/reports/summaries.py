@@ -3,33 +3,54 @@
 from __future__ import annotations
 
 import math
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from zeroflaw.datasets.base import GOOD
 from zeroflaw.metrics.curves import Curve, precision_recall_curve, pro_curve, roc_curve
 from zeroflaw.metrics.ranking import auroc
-from zeroflaw.reports.stored import ENDING, StoredScores, read_stored
+from zeroflaw.reports.plan import PLAN, read_plan
+from zeroflaw.reports.stored import (
+    ENDING,
+    StoredScores,
+    read_category,
+    read_stored,
+    stored_path,
+)
 from zeroflaw.types import Bool, Float32, Float64, Int64, ZeroflawError
 
+Int32 = NDArray[np.int32]
 BINS = 40  # of point scores, over 0 to 1
-GRID = 201  # places at which curves are averaged
+GRID = 1001  # places at which curves are averaged
 EVERY = 16  # of a scan's preview scores, one in so many tells what range the pictures' colours span
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Where a scan's scores should lie.
+
+    identity: whose they should be, "" for anybody's. failure: why the evaluation has none, or "".
+    """
+
+    path: Path
+    identity: str = ""
+    failure: str = ""
 
 
 @dataclass(frozen=True)
 class ScanSummary:
     """One scan of an evaluation.
 
-    path: of its stored scores. points: how many it has. score: of the scan. error: the share of the
-    category's scans of the other class that its score puts on the wrong side, ties counted half;
-    nan without any. point_auroc: within the scan, nan where it has one class.
+    stored: where its scores lie. points: how many it has. score: of the scan. error: the share of
+    the category's scans of the other class that its score puts on the wrong side, ties counted
+    half; nan without any. point_auroc: within the scan, nan where it has one class.
     """
 
-    path: Path
+    stored: Wanted
     name: str
     category: str
     kind: str
@@ -56,70 +77,78 @@ class CategorySummary:
     colors: Float32
 
 
-def find_stored(folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
-    """Return the files with scores below an evaluation's folder, by category, and what is damaged.
+def find_stored(
+    folder: Path, failures: Mapping[str, str]
+) -> tuple[dict[str, list[Wanted]], list[str]]:
+    """Return where an evaluation's scores should lie, by category, and what is damaged.
 
-    Both sorted; of each file only its heading is read.
+    failures: by name of the scan, why the evaluation could not use it.
+
+    Both are sorted. `evaluation.json` says which scans belong to it; without it, all files with
+    scores do, and of each the heading is read.
     """
-    found: dict[str, list[Path]] = {}
-    problems = []
+    found: dict[str, list[Wanted]] = {}
+    problems: list[str] = []
+    if (folder / PLAN).exists():
+        for scan in sorted(read_plan(folder).scans, key=lambda scan: scan.name):
+            found.setdefault(scan.category, []).append(
+                Wanted(stored_path(folder, scan.name), scan.identity, failures.get(scan.name, ""))
+            )
+        return dict(sorted(found.items())), problems
     for path in sorted((folder / "scores").rglob(f"*{ENDING}")):
         if path.name.startswith("."):
             continue  # of a run that was killed while it wrote
-        try:
-            found.setdefault(_category(path), []).append(path)
-        except ZeroflawError as error:
-            problems.append(str(error))
+        category = read_category(path)
+        if category is None:
+            problems.append(str(_damaged(path, "it names no category")))
+        else:
+            found.setdefault(category, []).append(Wanted(path))
     return dict(sorted(found.items())), problems
 
 
-def read_checked(path: Path) -> StoredScores:
-    """Read stored scores whose parts fit each other. Raises ZeroflawError."""
+def read_checked(wanted: Wanted) -> StoredScores:
+    """Read stored scores that can be drawn. Raises ZeroflawError."""
+    path = wanted.path
+    if wanted.failure and not path.exists():
+        raise ZeroflawError(wanted.failure)
     stored = read_stored(path)
-    count = np.shape(stored.point)
-    whole = (
-        isinstance(stored.name, str)
-        and isinstance(stored.kind, str)
-        and len(count) == 1
-        and np.shape(stored.label) == count == np.shape(stored.region)
-        and np.shape(stored.preview_points) == (*np.shape(stored.preview_index), 3)
-    )
-    if not whole or not count[0] or not len(stored.preview_index):
-        raise _damaged(path, "its parts do not fit each other")
-    index = stored.preview_index
-    if index.dtype.kind not in "iu" or index.min() < 0 or index.max() >= count[0]:
-        raise _damaged(path, "its preview is of other points")
-    numbers = (stored.point, stored.preview_points, np.float64(stored.object))
-    if not all(np.isfinite(part).all() for part in numbers):
-        raise _damaged(path, "scores or places are no numbers")
+    if wanted.identity and stored.identity != wanted.identity:
+        raise ZeroflawError(f"{path}: scores of another scan or detector; run the evaluation again")
+    if not all(isinstance(word, str) for word in (stored.name, stored.category, stored.kind)):
+        raise _damaged(path, "its names are no words")
+    if not len(stored.preview_index):
+        raise _damaged(path, "it holds no points")
+    if not np.isfinite(stored.preview_points).all():
+        raise _damaged(path, "its places are no numbers")
     return stored
 
 
 def summarize(
-    category: str, paths: Sequence[Path], step: Callable[[str], None] = lambda name: None
+    category: str, files: Sequence[Wanted], step: Callable[[str], None] = lambda name: None
 ) -> tuple[CategorySummary | None, list[str]]:
     """Return the summary of a category, None if no file of it can be read, and what is damaged.
 
-    paths: of its stored scores. step: called with the name of each file that is done. Holds the
+    files: with its stored scores. step: called with the name of each file that is done. Holds the
     point scores of the whole category in memory.
     """
     scans: list[ScanSummary] = []
-    parts: list[tuple[Float32, Int64]] = []
+    parts: list[tuple[Float32, Int32]] = []
     colors: list[Float32] = []
     problems: list[str] = []
     bins = np.zeros((2, BINS), dtype=np.int64)
     regions = 0
-    for path in paths:
+    for wanted in files:
         try:
-            stored = read_checked(path)
+            stored = read_checked(wanted)
         except ZeroflawError as error:
             problems.append(str(error))
             continue
         finally:
-            step(path.stem)
-        scans.append(_scan_summary(path, stored))
-        parts.append((stored.point, np.where(stored.label, stored.region + regions, -1)))
-        regions += int(stored.region.max()) + 1
+            step(wanted.path.stem)
+        scans.append(_scan_summary(wanted, stored))
+        region = np.where(stored.label, stored.region + regions, -1)
+        parts.append((stored.point, region.astype(np.int32)))
+        regions += int(stored.region.max(initial=-1)) + 1
         colors.append(stored.point[stored.preview_index[::EVERY]])
         for row, chosen in enumerate((~stored.label, stored.label)):
             bins[row] += np.histogram(np.clip(stored.point[chosen], 0, 1), BINS, (0, 1))[0]
@@ -160,8 +189,11 @@ def mean_curve(curves: Sequence[Curve], *, stepwise: bool = False) -> Curve | No
 
 def _upper(x: Float64, y: Float64, grid: Float64) -> Float64:
     """The curve at the places of a grid: straight between points, on a vertical at its last."""
-    last = np.append(np.flatnonzero(np.diff(x) > 0), len(x) - 1)
-    upper: Float64 = np.interp(grid, x[last], y[last])
+    end = np.searchsorted(x, grid, side="right")
+    last, following = np.maximum(end - 1, 0), np.minimum(end, len(x) - 1)
+    width = x[following] - x[last]
+    share = np.divide(grid - x[last], width, out=np.zeros_like(grid), where=width > 0)
+    upper: Float64 = y[last] + np.clip(share, 0, 1) * (y[following] - y[last])
     return upper
 
 
@@ -172,12 +204,12 @@ def _stepped(x: Float64, y: Float64, grid: Float64) -> Float64:
     return stepped
 
 
-def _scan_summary(path: Path, stored: StoredScores) -> ScanSummary:
+def _scan_summary(wanted: Wanted, stored: StoredScores) -> ScanSummary:
     return ScanSummary(
-        path=path,
+        stored=wanted,
         name=stored.name,
         category=stored.category,
-        kind=stored.kind or ("defective" if stored.defective else "good"),
+        kind=stored.kind or ("defective" if stored.defective else GOOD),
         defective=stored.defective,
         points=len(stored.point),
         score=float(stored.object),
@@ -195,15 +227,6 @@ def _errors(scores: Float64, labels: Bool) -> list[float]:
         tied = np.count_nonzero(others == score)
         errors.append((wrong + tied / 2) / len(others) if len(others) else math.nan)
     return errors
-
-
-def _category(path: Path) -> str:
-    """The category in a stored file's heading. Raises ZeroflawError if it is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return str(file["category"])
-    except (OSError, KeyError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        raise _damaged(path, " ".join(str(error).split())) from None
 
 
 def _damaged(path: Path, problem: str) -> ZeroflawError:

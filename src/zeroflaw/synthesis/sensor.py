@@ -11,6 +11,8 @@ from zeroflaw.types import Bool, Float32, Int64
 PIXEL_SPACINGS = 2.6
 """Edge of a depth-buffer cell in point spacings: some seven points fall on a sheet in it."""
 
+MOST_SLACK = np.float32(3)
+
 
 @dataclass(frozen=True, eq=False)
 class Sensor:
@@ -108,12 +110,20 @@ def random_rotation(rng: np.random.Generator) -> Float32:
     return np.asarray(matrix, dtype=np.float32)
 
 
-def visible(points: Float32, normals: Float32, eye: Float32, cell: float, ask: Int64) -> Bool:
+def visible(
+    points: Float32,
+    normals: Float32,
+    eye: Float32,
+    cell: float,
+    ask: Int64,
+    slack: Float32 | None = None,
+) -> Bool:
     """Which of the asked points nothing hides from the viewpoint: a depth buffer over all points.
 
     points, normals: (3, N), a row per axis. cell: edge of the buffer's cells, large enough that
     every front sheet has points in each. ask: (Q,) indices. A point passes when it is the nearest
-    of its cell, or lies in that one's tangent plane.
+    of its cell, or lies in that one's tangent plane. slack: (Q,), in cells, how much further behind
+    the nearest it may be.
     """
     distance = np.float32(np.linalg.norm(eye))
     forward = -eye / distance
@@ -132,7 +142,8 @@ def visible(points: Float32, normals: Float32, eye: Float32, cell: float, ask: I
     first = np.flatnonzero(nearest[pixel] == depth)
     front = np.zeros(len(nearest), dtype=np.int64)
     front[pixel[first]] = first
-    clear = depth[ask] < nearest[pixel[ask]] + np.float32(0.3 * cell)
+    margin = np.float32(0.3 * cell) if slack is None else np.float32(cell) * (slack + 0.3)
+    clear = depth[ask] < nearest[pixel[ask]] + margin
     doubt = np.flatnonzero(~clear)
     behind = ask[doubt]
     ahead = front[pixel[behind]]
@@ -146,7 +157,8 @@ def look(
 ) -> Sight:
     """What the sensor sees of a cloud that samples all surfaces, from any of its viewpoints.
 
-    facing: the normals point outwards, and what turns its back is not seen.
+    facing: the normals point outwards, and what turns its back is not seen. The surface may then
+    be finely ridged: what is in front hides a slope only if it is clear of it.
     """
     rows = np.ascontiguousarray(points.T)
     normal_rows = np.ascontiguousarray(normals.T)
@@ -158,7 +170,11 @@ def look(
         away = np.sqrt((square - 2 * (eye @ rows))[unseen] + eye @ eye)
         slope = ((eye @ normal_rows) - height)[unseen] / away
         steep = np.flatnonzero((slope if facing else np.abs(slope)) > sensor.steepest)
-        fresh = steep[visible(rows, normal_rows, eye, cell, unseen[steep])]
+        slack = None
+        if facing:
+            rise = slope[steep]
+            slack = np.minimum(np.sqrt(np.clip(1 - rise * rise, 0, 1)) / rise, MOST_SLACK)
+        fresh = steep[visible(rows, normal_rows, eye, cell, unseen[steep], slack)]
         rays[:, unseen[fresh]] = (eye[:, None] - rows[:, unseen[fresh]]) / away[fresh]
         unseen = np.delete(unseen, fresh)
     seen = np.ones(len(points), dtype=bool)
