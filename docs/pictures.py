@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, frame
 from zeroflaw.geometry.render import closing_radius, render
-from zeroflaw.synthesis import DEFECTS, SOLIDS, Settings, Synthesized, good_twin, synthesize
+from zeroflaw.synthesis import SOLIDS, Settings, Synthesized, good_twin, synthesize
 from zeroflaw.synthesis.surfaces import sample_surface
 from zeroflaw.types import Bool, Float64
 

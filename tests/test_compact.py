@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from zeroflaw.methods.base import Target
-from zeroflaw.methods.compact import Compact, CompactConfig, kind_loss, top_means
+from zeroflaw.methods.compact import (
+    KINDS,
+    Compact,
+    CompactConfig,
+    away_loss,
+    kind_loss,
+    top_means,
+    twin_loss,
+)
 from zeroflaw.methods.compact_input import InputSettings, read_scan
 from zeroflaw.methods.compact_text import KIND_PROMPTS, PROMPTS, WordTower, tokens, vocabulary
 from zeroflaw.types import Scan
@@ -108,3 +117,44 @@ def test_it_learns_to_find_the_dent_of_one_scan(dented_sphere: Scan, good_sphere
     inside, outside = points[dented_sphere.labels], points[~dented_sphere.labels]
     assert np.median(inside) > np.quantile(outside, 0.99)
     assert scores.object > good.object
+
+
+def test_distances_from_the_good_surface_are_learned_on_marked_points_above_all() -> None:
+    away = torch.tensor([[0.0, 0.0, 3.0, -3.0]])
+    marked = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
+    right = torch.asinh(away)
+    assert float(away_loss(right, away, marked)) == 0
+    wrong_there, wrong_elsewhere = right.clone(), right.clone()
+    wrong_there[0, 2] -= 1
+    wrong_elsewhere[0, 0] -= 1
+    there, elsewhere = (away_loss(guess, away, marked) for guess in (wrong_there, wrong_elsewhere))
+    assert there > 5 * elsewhere > 0
+    assert away_loss(-right, away, marked) > there
+
+
+def test_a_defective_scan_is_to_score_above_the_good_ones_of_its_batch() -> None:
+    defective = torch.tensor([1.0, 0.0, 1.0])
+    apart = twin_loss(torch.tensor([4.0, -4.0, 4.0]), defective)
+    mixed = twin_loss(torch.tensor([4.0, 4.0, -4.0]), defective)
+    assert float(apart) < 0.01
+    assert float(mixed) > 1
+    assert float(twin_loss(torch.tensor([1.0, 2.0]), torch.zeros(2))) == 0
+    shifted = twin_loss(torch.tensor([9.0, 9.0, 1.0]), defective)
+    assert float(mixed) == pytest.approx(float(shifted))
+
+
+def test_a_detector_of_fewer_kinds_and_without_distances_is_the_same_but_for_those(
+    dented_sphere: Scan,
+) -> None:
+    old = Compact(replace(SMALL, kinds=8, away=False), trainable=False)
+    names = {name: entry.shape for name, entry in old.state_dict().items()}
+    new = {
+        name: entry.shape for name, entry in Compact(SMALL, trainable=False).state_dict().items()
+    }
+    assert set(new) - set(names) == {"away_head.weight", "away_head.bias"}
+    assert {name for name in names if names[name] != new[name]} == {"text"}
+    prepared = old.prepare(dented_sphere)
+    evidence = old(prepared)
+    assert evidence.tensors["kind"].shape[2] == 8
+    assert "away" not in evidence.tensors
+    assert Compact(SMALL)(prepared).tensors["kind"].shape[2] == len(KINDS)

@@ -186,7 +186,8 @@ def training_step(name: str, scan: Scan) -> tuple[Method, dict[str, Tensor]]:
     method = ready_to_train(name)
     prepared = method.prepare(scan)
     target = method.target(scan, prepared)
-    extra = {"kind": torch.zeros(1, dtype=torch.int64), **target.tensors}
+    made = {"kind": torch.zeros(1, dtype=torch.int64), "away": target.point}
+    extra = {**made, **target.tensors}
     return method, method.losses(method(prepared), Target(target.point, target.object, extra))
 
 

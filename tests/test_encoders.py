@@ -97,6 +97,16 @@ def test_a_block_without_bias_is_attention_and_a_bias_shifts_its_logits() -> Non
     torch.testing.assert_close(block(x, only_itself), alone)
 
 
+def test_a_bias_that_learns_gives_the_same_attention() -> None:
+    torch.manual_seed(0)
+    block, x, bias = Block(8, 2).eval(), torch.randn(2, 5, 8), torch.randn(2, 2, 5, 5)
+    learning = bias.clone().requires_grad_()
+    torch.testing.assert_close(block(x, learning), block(x, bias))
+    torch.autograd.backward(block(x, learning).sum())
+    assert learning.grad is not None
+    assert (learning.grad.abs() > 0).any()
+
+
 def test_patches_are_the_nearest_points_of_points_far_apart() -> None:
     points = torch.rand(2, 200, 3)
     center, index = group_patches(points, 10, 8)

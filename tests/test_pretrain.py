@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from zeroflaw.datasets.synthetic_pairs import (
 )
 from zeroflaw.distributed import Ranks
 from zeroflaw.methods.base import Prepared, Target
-from zeroflaw.methods.compact import Compact, CompactConfig
+from zeroflaw.methods.compact import AWAY, Compact, CompactConfig
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.synthesis.solids import SOLIDS
 
@@ -150,3 +151,35 @@ def test_a_finished_training_is_not_begun_again(
     before = (trained / "last.safetensors").stat().st_mtime_ns
     train_small(trained)
     assert (trained / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_training_goes_on_from_a_detector_that_told_fewer_kinds(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    old = Compact(replace(CONFIG, kinds=8, away=False))
+    old.finish()
+    weights, _ = checkpoint.save(tmp_path / "old", old, {})
+    torch.manual_seed(2)
+    new = Compact(CONFIG)
+    pretrain.go_on_from(new, weights)
+    shared = old.inspection_state()
+    assert set(new.inspection_state()) - set(shared) == {"away_head.weight", "away_head.bias"}
+    for name, entry in new.inspection_state().items():
+        if name in shared and name != "text":
+            torch.testing.assert_close(entry, shared[name])
+    text = new.text_embeddings().detach()
+    assert len(text) == len(old.get_buffer("text")) + 3
+    assert float((text[:10] - old.get_buffer("text")).abs().max()) < 0.1
+
+
+def test_distances_to_learn_are_those_of_the_points_in_units_of_the_part() -> None:
+    scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
+    dataset = pretrain.PreparedPairs(scans, CONFIG, points=256)
+    (bad, good) = (target for _, target in dataset[0])
+    made = scans[0]
+    away = bad.tensors["away"]
+    assert away.shape == bad.point.shape
+    assert good.tensors["away"].abs().max() == 0
+    extent = np.linalg.norm(np.ptp(made.scan.points, axis=0))
+    largest = np.abs(made.displacement).max() / extent / AWAY
+    assert 0 < float(away.abs().max()) <= largest * 1.001
+    assert float(away.abs()[bad.point > 0.5].mean()) > float(away.abs()[bad.point < 0.5].mean())

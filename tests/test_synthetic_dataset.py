@@ -74,9 +74,10 @@ def test_names_are_fit_for_paths_and_differ(corpus: Path) -> None:
 
 
 def test_there_are_as_many_pairs_as_asked_for_and_the_kinds_take_turns() -> None:
-    entries = Synthetic(pairs=9).list_category("solids-gear").entries
-    assert len(entries) == 18
-    assert sum(entry.kind == GOOD for entry in entries) == 9
+    pairs = len(KINDS) + 1
+    entries = Synthetic(pairs=pairs).list_category("solids-gear").entries
+    assert len(entries) == 2 * pairs
+    assert sum(entry.kind == GOOD for entry in entries) == pairs
     bad = [entry.kind for entry in entries if entry.kind != GOOD]
     assert bad == [*KINDS, KINDS[0]]
     split = split_of_solid("gear")
@@ -85,7 +86,7 @@ def test_there_are_as_many_pairs_as_asked_for_and_the_kinds_take_turns() -> None
 
 @pytest.mark.parametrize("number", range(len(KINDS)))
 def test_a_scan_has_the_defect_of_its_name_and_its_twin_has_none(number: int) -> None:
-    dataset = Synthetic(points=FEW)
+    dataset = Synthetic(points=FEW, pairs=len(KINDS))
     entries = dataset.list_category("solids-bowl").entries
     pair = [entry for entry in entries if f"/{number:04d}_" in entry.name]
     scans = {entry.kind == GOOD: dataset.read(entry) for entry in pair}

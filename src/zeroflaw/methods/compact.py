@@ -24,7 +24,7 @@ from zeroflaw.methods.compact_input import (
     InputSettings,
     read_scan,
 )
-from zeroflaw.methods.compact_text import KIND_PROMPTS, PROMPTS, WordTower
+from zeroflaw.methods.compact_text import KIND_PROMPTS, WordTower
 from zeroflaw.methods.losses import dice_loss
 from zeroflaw.types import Scan, ZeroflawError
 

@@ -11,7 +11,7 @@ from zeroflaw.synthesis.parts import Feature, enclosed
 from zeroflaw.synthesis.patch import Footprint, Site, distance_from, profile
 from zeroflaw.synthesis.sensor import PIXEL_SPACINGS, look
 from zeroflaw.synthesis.surfaces import sample_triangles
-from zeroflaw.types import Bool, Float32
+from zeroflaw.types import Bool, Float32, Int64
 
 
 def shifted(site: Site, rng: np.random.Generator) -> Change:
@@ -44,20 +44,37 @@ def missing(site: Site, rng: np.random.Generator) -> Change:
     away = -np.abs(distance_from(site, index, bare.points, 1.0))
     away[~bare.covered] = 0
     defective = away < -site.visible
+    within = _seen_within(site, goes) if feature.come is None else index[:0]
+    before = -np.abs(distance_from(site, index, site.points[within], 1.0))
+    count = int(defective.sum() + (before < -site.visible).sum())
+    both = np.concatenate([index, within])
     return Change(
-        index=index,
-        points=site.points[index],
-        normals=site.normals[index],
-        area=np.zeros(len(index), np.float32),
-        deviation=np.zeros(len(index), np.float32),
-        defective=np.zeros(len(index), dtype=bool),
+        index=both,
+        points=site.points[both],
+        normals=site.normals[both],
+        area=np.repeat(np.float32([0, 1]), [len(index), len(within)]),
+        deviation=np.concatenate([np.zeros(len(index), np.float32), before]),
+        defective=np.concatenate([np.zeros(len(index), dtype=bool), before < -site.visible]),
         added=bare.points,
         added_normals=bare.normals,
         added_deviation=away,
         added_defective=defective,
         added_rays=bare.rays,
-        size=2 * site.spacing * float(np.sqrt(defective.sum() / np.pi)),
+        size=2 * site.spacing * float(np.sqrt(count / np.pi)),
     )
+
+
+def _seen_within(site: Site, goes: Bool) -> Int64:
+    """Which of the site's points lie within a feature: the sensor saw some of them all the same.
+
+    A depth buffer tells a flat face from what stands on it only to within its cells.
+    """
+    part = site.part
+    body = part.points[goes]
+    inside = ((site.points > body.min(axis=0)) & (site.points < body.max(axis=0))).all(axis=1)
+    rows = np.flatnonzero(inside & ~goes[part.seen])
+    covered = enclosed(site.points[rows], body, part.normals[goes], site.spacing**2)
+    return np.asarray(rows[covered])
 
 
 @dataclass(frozen=True, eq=False)

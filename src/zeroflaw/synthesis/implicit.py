@@ -137,7 +137,7 @@ def meshed(field: Field, low: Float64, high: Float64, cells: int = CELLS) -> Mes
             np.add.at(number, at, 1)
             ring.append(np.ravel_multi_index(at, tuple(counts - 1)))
         quad = np.stack(ring, axis=1)
-        quads.append(np.where((start > 0)[:, None], quad, quad[:, ::-1]))
+        quads.append(np.where((start < 0)[:, None], quad, quad[:, ::-1]))
     used = np.flatnonzero(number)
     vertices = total.reshape(-1, 3)[used] / number.reshape(-1)[used, None]
     place = np.zeros(number.size, np.int32)

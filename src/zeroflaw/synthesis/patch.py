@@ -265,6 +265,8 @@ def distance_from(site: Site, index: Int64, places: Float32, limit: float) -> Fl
 
     Beyond `limit` the size of what comes back means nothing but that it is far.
     """
+    if len(places) == 0:
+        return np.zeros(0, np.float32)
     surface, normals = site.points[index], site.normals[index]
     distance, nearest = cKDTree(surface).query(places, k=1, distance_upper_bound=limit)
     nearest = np.minimum(nearest, len(index) - 1)
