@@ -65,11 +65,12 @@ def in_processes(
 def _begin(start: Callable[[], Any]) -> None:
     """Run in a worker before its first job: Ctrl-C is the parent's affair, its end ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _in_this_process[:] = [start()]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its parent does, however that dies; run in a thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
