@@ -12,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from zeroflaw.types import printable
+
 UNDEFINED = "–"
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -176,7 +178,7 @@ class Grid:
 def plain(text: str) -> str:
     """Return the text on one line, without what would steer a terminal."""
     line = " ".join(text.split()) if not text.isprintable() else text
-    return "".join(letter if letter.isprintable() else "�" for letter in line)
+    return printable(line)
 
 
 def _shown(cell: Cell) -> str:
