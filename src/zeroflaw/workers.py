@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType
 from typing import Any, TypeVar
 
 from zeroflaw.types import ZeroflawError
@@ -50,16 +53,56 @@ def in_processes(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (start,))
+    heard: SimpleQueue[Future[Result] | int] = SimpleQueue()  # jobs that are done, and signals
+    numbers: dict[Future[Result], int] = {}
     try:
-        numbers = {pool.submit(_do, work, job): number for number, job in enumerate(jobs)}
-        for done in as_completed(list(numbers)):
-            yield numbers.pop(done), done.result()
+        with _held_back(heard.put) as deliver:
+            for number, job in enumerate(jobs):
+                future = pool.submit(_do, work, job)
+                numbers[future] = number
+                future.add_done_callback(heard.put)
+            while numbers:
+                found = heard.get()
+                if isinstance(found, int):
+                    deliver(found)
+                else:
+                    yield numbers.pop(found), found.result()
     except BrokenProcessPool:
         raise ZeroflawError(
             "a worker process was killed, perhaps for want of memory; use fewer --workers"
         ) from None
     finally:  # not by `with`, which would wait for all jobs
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _held_back(hear: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Hand Ctrl-C and SIGTERM to `hear`, and yield what does with one what it would have done.
+
+    An exception in the midst of the pool's own work would leave its locks locked for ever.
+    """
+    former: dict[int, Any] = {}
+    waiting: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        waiting.append(number)
+        hear(number)
+
+    def deliver(number: int) -> None:
+        waiting.remove(number)
+        former[number](number, None)
+
+    if threading.current_thread() is threading.main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(kind)):
+                former[kind] = signal.signal(kind, note)
+    try:
+        yield deliver
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if waiting:
+            deliver(waiting[0])
 
 
 def _begin(start: Callable[[], Any]) -> None:
