@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from dataset_trees import real3d_ad_tree
 from small_recipe import RECIPE
-from zeroflaw import checkpoint
-from zeroflaw.cells import Cell, Job, plan, scope, with_settings
+from zeroflaw import cells, checkpoint
+from zeroflaw.cells import Cell, Job, plan, scope, with_settings, work
 from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.recipe import read_recipe
 from zeroflaw.schedule import _outcome
@@ -51,6 +52,24 @@ def test_a_process_that_dies_costs_its_own_cell_only(
     assert _outcome(job, -9) == "failed"
     assert "signal 9" in (job.folder / "failed.txt").read_text()
     assert _outcome(job, 0) == "done"
+
+
+def test_the_first_weights_are_those_of_the_seed(
+    root: Path, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = []
+
+    def noted(method: BTP, *given: object, **named: object) -> None:
+        begun.append(torch.cat([one.flatten() for one in method.parameters() if one.requires_grad]))
+        raise ZeroflawError("enough")
+
+    monkeypatch.setattr(cells, "fit", noted)
+    found, roots = read_recipe(recipe, ["seeds=[1, 2]"]), {"real3d_ad": root}
+    for number, cell in enumerate(plan(found, roots)):
+        assert work(Job(found, cell, tmp_path / str(number), roots, stand_in=True)) == "failed"
+    first, of_other_category, of_other_seed, _ = begun
+    assert first.equal(of_other_category)
+    assert not first.equal(of_other_seed)
 
 
 def test_a_missing_root_is_named(recipe: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from zeroflaw import checkpoint
 from zeroflaw.encoders.text import TextConfig, TextTower
 from zeroflaw.methods import METHODS
-from zeroflaw.methods.base import Method, Target
+from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.types import Scan, ZeroflawError
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -211,6 +211,22 @@ def test_every_loss_term_reaches_a_weight_and_every_weight_learns(
         assert reached, f"the loss term {term} reaches no weight"
         learning |= reached
     assert learning == set(weights), f"never learn: {sorted(set(weights) - learning)}"
+
+
+def test_a_process_without_an_item_of_a_batch_can_join_the_others(
+    name: str, dented_sphere: Scan
+) -> None:
+    """Whatever `forward` gives has a leading batch axis, and a batch may be empty."""
+    method = ready_to_train(name)
+    prepared = method.prepare(dented_sphere)
+    several, none = Prepared.stack([prepared] * 3), prepared.first(0)
+    for batch, rows in ((several, 3), (none, 0)):
+        evidence = method(batch)
+        seen = [evidence.object_logit, evidence.point_logit, *evidence.tensors.values()]
+        assert [len(tensor) for tensor in seen] == [rows] * len(seen)
+    torch.autograd.backward(sum(tensor.sum() for tensor in seen if tensor.requires_grad))
+    for weight in method.parameters():
+        assert weight.grad is None or not weight.grad.any()
 
 
 def test_every_trainable_weight_is_in_one_group_of_the_optimiser(name: str) -> None:

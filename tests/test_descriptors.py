@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -13,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from zeroflaw.geometry.descriptors import normals, principal_normals, spacing
 from zeroflaw.geometry.eigen import smallest_eigenvectors, symmetric_eigenvalues
-from zeroflaw.geometry.fpfh import fpfh, fpfh_batch
+from zeroflaw.geometry.fpfh import fpfh
 from zeroflaw.geometry.moments import DESCRIPTOR_NAMES, descriptor_names, local_descriptors
 from zeroflaw.geometry.orient import orientation
 from zeroflaw.types import ScanError
@@ -160,13 +159,11 @@ def test_thirds_of_fpfh_add_up_and_lonely_points_have_none() -> None:
     assert fpfh(points[:0], points[:0], 1.0).shape == (0, 33)
 
 
-def test_fpfh_is_the_same_on_any_number_of_threads_and_in_a_batch() -> None:
+def test_fpfh_is_the_same_on_any_number_of_threads() -> None:
     points = bumpy(5000)
     directions = normals(points)
     one = fpfh(points, directions, 0.1, workers=1)
     assert (one == fpfh(points, directions, 0.1, workers=3)).all()
-    clouds, units = torch.from_numpy(points).expand(2, -1, -1), torch.from_numpy(directions)
-    assert (fpfh_batch(clouds, units.expand(2, -1, -1), 0.1).numpy() == one).all()
 
 
 def test_orientation_agrees_over_a_closed_surface_whatever_the_signs_were() -> None:

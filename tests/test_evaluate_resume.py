@@ -168,6 +168,19 @@ def test_only_what_changed_is_inspected_again(
     assert measured(Detector(moved), Folder(parts), out, restart=True).inspected == 2 * SCANS
 
 
+def test_old_scores_of_a_scan_that_is_broken_now_do_not_count(
+    parts: Path, detector: Detector, tmp_path: Path
+) -> None:
+    out, lost = tmp_path / "out", "cap/bulged/1_ply"
+    measured(detector, Folder(parts), out)
+    (parts / "cap" / "bulged" / "1.ply").write_bytes(b"ply\nbroken")
+    for evaluation in (measured(detector, Folder(parts), out), recompute(out, progress=False)):
+        assert stored_path(out, lost).exists()
+        assert [one.path for one in evaluation.failures] == [lost]
+        assert evaluation.results.scans["cap"] == {"defective": 1, "good": 2}
+        assert evaluation.results.about["missing"] == {"cap": 1}
+
+
 def test_damaged_scores_are_missing_until_they_are_deleted(
     parts: Path, detector: Detector, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ import torch
 
 from tiny_method import Tiny, tiny_method, tiny_scan
 from zeroflaw import provenance
+from zeroflaw.cache import hash_frozen
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.methods import METHODS
 from zeroflaw.provenance import RUN, recorded
@@ -140,6 +141,7 @@ def test_a_training_says_what_produced_it(tmp_path: Path, monkeypatch: pytest.Mo
     told = read(out)
     assert (told["verb"], told["method"], told["state"]) == ("train", "tiny", "done")
     assert told["data_hash"] == scans.content_hash()[:16]
+    assert told["frozen_weights_hash"] == hash_frozen(tiny_method())
     assert (told["training"]["seed"], told["config"]["points"]) == (5, 32)
     assert (told["card"]["cell"], told["checkpoint"]) == (3, "last.safetensors")
     fit(

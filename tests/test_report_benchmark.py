@@ -70,6 +70,12 @@ def test_every_cell_is_listed_with_its_state(tmp_path: Path) -> None:
     assert len(page.all("details")) == 1
 
 
+def test_scans_that_are_missing_from_a_test_are_told(tmp_path: Path) -> None:
+    folder = benchmark(tmp_path)
+    evaluation(folder / "cells/full/parts/bottle/0/parts", SCANS, missing={"cup": 3})
+    assert "3 of 5 scans are missing from these figures." in page_of(folder).text
+
+
 def test_a_test_is_linked_once_it_has_a_page(tmp_path: Path) -> None:
     folder = benchmark(tmp_path / "run")
     inside = "cells/full/parts/bottle/0/parts/report.html"

@@ -16,7 +16,7 @@ from zeroflaw.datasets import open_dataset
 from zeroflaw.datasets.base import GOOD, SPLITS, Dataset, Entry, Split
 from zeroflaw.reports.numbers import plural
 from zeroflaw.reports.progress import progress
-from zeroflaw.types import ZeroflawError
+from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 from zeroflaw.workers import default_workers, in_processes
 
@@ -266,7 +266,7 @@ def print_check(found: Check) -> None:
         worst_first = sorted(problems, key=lambda problem: not problem.fatal)
         for problem in worst_first[:LISTED]:
             style, word = ("red", "problem") if problem.fatal else ("yellow", "note")
-            console.print(Text.assemble((f"{word}: ", style), _printable(problem.text)))
+            console.print(Text.assemble((f"{word}: ", style), printable(problem.text)))
         if len(problems) > LISTED:
             console.print(Text(f"and {len(problems) - LISTED} more of {name}; --json lists all"))
     if found.missing:
@@ -293,7 +293,7 @@ def table(found: Check) -> Table:
         if notes and not fatal:
             state = Text(plural(notes, "note"), "yellow")
         cells = [Text(_kinds(one.scans[split])) for split in SPLITS]
-        shown.add_row(Text(_printable(one.name)), *cells, state)
+        shown.add_row(Text(printable(one.name)), *cells, state)
     return shown
 
 
@@ -318,7 +318,3 @@ def _kinds(counts: dict[str, int]) -> str:
     """Such as "26 good, 12 bulge"."""
     ordered = sorted(counts, key=lambda kind: (kind != GOOD, kind))
     return ", ".join(f"{counts[kind]} {kind or 'by labels'}" for kind in ordered) or "-"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)

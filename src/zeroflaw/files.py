@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zeroflaw.datasets.folder import LABEL_FOLDERS, NOT_SCANS
 from zeroflaw.io import READERS
+from zeroflaw.types import printable
 
 OWN_ENDING = "_scores.ply"  # of the coloured scans that an inspection writes
 LONGEST = 220  # bytes of a result's name, to leave room for a number, an ending and a dot file
@@ -129,9 +130,3 @@ def _overwrites(name: str, out: Path | None, taken: set[str]) -> bool:
         return False
     folder = out.resolve()
     return any(str(folder / f"{name}{ending}").casefold() in taken for ending in RESULT_ENDINGS)
-
-
-def printable(path: str | Path) -> str:
-    """A path for people, on one line; bytes that are no text become question marks."""
-    text = os.fsencode(path).decode("utf-8", "replace")
-    return "".join(letter if letter.isprintable() else "�" for letter in text)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zeroflaw.files import Failure, display_names, find_scans, output_names, printable
-from zeroflaw.types import ZeroflawError
+from zeroflaw.files import Failure, display_names, find_scans, output_names
+from zeroflaw.types import ZeroflawError, printable
 
 if TYPE_CHECKING:
     from zeroflaw.detector import Detector

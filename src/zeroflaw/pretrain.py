@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from zeroflaw import checkpoint
+from zeroflaw.datasets.synthetic import NO_SHAPES, Synthetic
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
 from zeroflaw.distributed import Ranks, joined, local_device
@@ -192,7 +193,8 @@ def run(
     watched = FreshScans(PreparedPairs(unseen, config), held_out, workers)
     numbers = range(held_out if ranks.first else 0)
     facts = {"method": method.name, "config": config, "training": settings, "scans": generated}
-    where = {"corpus": corpus, "device": device, "processes": ranks.size}
+    shapes = Synthetic(corpus or NO_SHAPES).settings["shapes"]
+    where = {"corpus": corpus, "data_hash": shapes, "device": device, "processes": ranks.size}
     with recorded(out if ranks.first else None, verb="train", **facts, **where):
         history = train(
             method,
@@ -203,7 +205,7 @@ def run(
             progress=progress,
             device=local_device(choose_device(device)),
             resume=not restart,
-            data=f"synthetic scans, seed {seed}",
+            data=f"of shapes {shapes[:16]}, seed {seed}",
         )
         if ranks.first:
             ship(history.best, unseen, out / "compact", card or {}, calibration)

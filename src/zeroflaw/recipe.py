@@ -290,9 +290,13 @@ def _variants(content: Mapping[str, Any], default: str, where: str) -> tuple[Var
 
 def _seeds(content: Mapping[str, Any], where: str) -> tuple[int, ...]:
     seeds = content.get("seeds", [TrainSettings().seed])
-    fits = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    fits = isinstance(seeds, list) and all(
+        type(seed) is int and 0 <= seed < 1 << 32 for seed in seeds
+    )
     if not fits or not seeds or len(set(seeds)) < len(seeds):
-        raise ZeroflawError(f"{where}: seeds are a list of different whole numbers, not {seeds!r}")
+        raise ZeroflawError(
+            f"{where}: seeds are a list of different whole numbers below 2**32, not {seeds!r}"
+        )
     return tuple(seeds)
 
 

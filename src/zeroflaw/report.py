@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from zeroflaw.files import printable
 from zeroflaw.io.atomic import replacing
 from zeroflaw.reports import gallery
 from zeroflaw.reports.benchmark_page import (
@@ -33,7 +32,7 @@ from zeroflaw.reports.summaries import (
     read_checked,
     summarize,
 )
-from zeroflaw.types import ZeroflawError
+from zeroflaw.types import ZeroflawError, printable
 
 PAGE = "report.html"
 RUN, DONE = "run.json", "done"
@@ -226,5 +225,5 @@ def run(folder: Path, out: Path | None, worst: int) -> int:
     made = report(folder, out, worst)
     print(printable(made.path))
     for problem in made.problems:
-        print(f"zeroflaw: {problem}", file=sys.stderr)
+        print(f"zeroflaw: {printable(problem)}", file=sys.stderr)
     return 2 if made.problems else 0

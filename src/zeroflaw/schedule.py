@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from zeroflaw.cells import Job, State, state_of, work, write_failure
+from zeroflaw.workers import end_with_parent
 
 Outcome = State | str
 Finished = Callable[[Job, Outcome], None]
@@ -111,16 +112,9 @@ def _child(job: Job) -> None:
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C in the terminal is the parent's to pass on, once
     signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         code = CODES[work(job)]
     except KeyboardInterrupt:
         code = 130
     os._exit(code)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -11,7 +11,7 @@ import torch
 
 from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, Source
-from zeroflaw.cache import CachedItems, FeatureCache
+from zeroflaw.cache import CachedItems, FeatureCache, hash_frozen
 from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Selection
@@ -121,6 +121,7 @@ def fit(
         ranks.wait()
         hashes = (one.content_hash(features.index.hash_file) for one in used)
         known["data_hash"] = content = " ".join(one[:16] for one in hashes)
+        known["frozen_weights_hash"] = hash_frozen(method)
         validate = (
             None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
         )

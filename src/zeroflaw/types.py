@@ -15,6 +15,11 @@ UInt8 = NDArray[np.uint8]
 Bool = NDArray[np.bool_]
 
 
+def printable(text: str | Path) -> str:
+    """Any text or path for people, on one line; what is no plain letter becomes a question mark."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
+
+
 class ZeroflawError(Exception):
     """An error that a person can act on: one line with what was wrong, where, and the remedy."""
 

@@ -6,9 +6,12 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from queue import SimpleQueue
+from types import FrameType
 from typing import Any, TypeVar
 
 from zeroflaw.types import ZeroflawError
@@ -50,10 +53,20 @@ def in_processes(
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, _begin, (start,))
+    heard: SimpleQueue[Future[Result] | int] = SimpleQueue()  # jobs that are done, and signals
+    numbers: dict[Future[Result], int] = {}
     try:
-        numbers = {pool.submit(_do, work, job): number for number, job in enumerate(jobs)}
-        for done in as_completed(list(numbers)):
-            yield numbers.pop(done), done.result()
+        with _held_back(heard.put) as deliver:
+            for number, job in enumerate(jobs):
+                future = pool.submit(_do, work, job)
+                numbers[future] = number
+                future.add_done_callback(heard.put)
+            while numbers:
+                found = heard.get()
+                if isinstance(found, int):
+                    deliver(found)
+                else:
+                    yield numbers.pop(found), found.result()
     except BrokenProcessPool:
         raise ZeroflawError(
             "a worker process was killed, perhaps for want of memory; use fewer --workers"
@@ -62,14 +75,45 @@ def in_processes(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def _held_back(hear: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Hand Ctrl-C and SIGTERM to `hear`, and yield what does with one what it would have done.
+
+    An exception in the midst of the pool's own work would leave its locks locked for ever.
+    """
+    former: dict[int, Any] = {}
+    waiting: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        waiting.append(number)
+        hear(number)
+
+    def deliver(number: int) -> None:
+        waiting.remove(number)
+        former[number](number, None)
+
+    if threading.current_thread() is threading.main_thread():
+        for kind in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(kind)):
+                former[kind] = signal.signal(kind, note)
+    try:
+        yield deliver
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if waiting:
+            deliver(waiting[0])
+
+
 def _begin(start: Callable[[], Any]) -> None:
     """Run in a worker before its first job: Ctrl-C is the parent's affair, its end ours."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _in_this_process[:] = [start()]
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process when its parent does, however that dies; run in a thread."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

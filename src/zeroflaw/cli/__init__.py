@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from zeroflaw.cli import benchmark, data, evaluate, inspect, report, synthesize, train, weights
 from zeroflaw.cli.arguments import Wide
-from zeroflaw.types import ZeroflawError
+from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 
 UNUSABLE, INTERRUPTED = 2, 130
@@ -32,11 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
     given = parser().parse_args(arguments)
     try:
-        code: int = given.run(given)
+        with _terminable():
+            code: int = given.run(given)
         sys.stdout.flush()
         return code
     except ZeroflawError as error:
-        print(f"zeroflaw: {error}", file=sys.stderr)
+        print(f"zeroflaw: {printable(str(error))}", file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:
         print("zeroflaw: interrupted", file=sys.stderr)
@@ -44,6 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # who read our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNUSABLE
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """While entered, SIGTERM is Ctrl-C: what works ends its processes and keeps what it has."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def parser() -> argparse.ArgumentParser:

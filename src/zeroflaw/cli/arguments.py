@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Callable
 
 WIDTH = 80
+LARGEST = (1 << 32) - 1
 
 Commands = argparse._SubParsersAction  # the type that argparse has no public name for
 Run = Callable[[argparse.Namespace], int]
@@ -47,10 +48,10 @@ def count(text: str) -> int:
 
 
 def whole(text: str) -> int:
-    """A whole number, 0 or above."""
+    """A whole number from 0, such as a seed."""
     value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
+    if not 0 <= value <= LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {LARGEST}")
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zeroflaw.cli.arguments import RESUMES, Commands, add_command, count
+from zeroflaw.cli.arguments import RESUMES, Commands, add_command, count, whole
 from zeroflaw.types import ZeroflawError
 
 
@@ -28,7 +28,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--validate", type=Path, metavar="FOLDER", help="labelled scans to choose the best by")
     add("--epochs", type=count, metavar="N", help="how often to see each scan")
     add("--batch", type=count, metavar="N", help="scans per step")
-    add("--seed", type=int, metavar="N", help="of the order of scans and of the first weights")
+    add("--seed", type=whole, metavar="N", help="of the order of scans and of the first weights")
     add("--patience", type=count, metavar="N", help="stop after so many epochs without a better")
     add("--watch", metavar="FIGURE", help="what better means: loss, or a figure of the validation")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")

@@ -14,6 +14,7 @@ from zeroflaw.types import Scan, ZeroflawError
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 GOOD = "good"
+BYTES = ("utf-8", "surrogateescape")  # of names of files, which need not be text
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,9 @@ class Selection(Sequence[Scan]):
         settings = sorted(self.dataset.settings.items())
         digest = hashlib.sha256(f"{self.dataset.name} {settings}\n".encode())
         for entry in self.entries:
-            digest.update(f"{entry.name} {entry.split} {entry.kind}\n".encode())
+            digest.update(f"{entry.name} {entry.split} {entry.kind}\n".encode(*BYTES))
             for path in entry.files:
-                digest.update(f"{path.name}\n".encode())
+                digest.update(f"{path.name}\n".encode(*BYTES))
                 digest.update(hashed(path))
         return digest.hexdigest()
 

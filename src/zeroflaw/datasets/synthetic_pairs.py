@@ -7,7 +7,6 @@ workers make it. Good scans and defective ones come in pairs of the same part, p
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -105,8 +104,3 @@ class SyntheticScans:
     def __getitem__(self, number: int) -> Synthesized:
         shape, seed, made = self.pair(number // 2)
         return made if number % 2 == 0 else good_twin(shape, seed, self.pair_settings)
-
-
-def families_of(split: Split) -> Sequence[str]:
-    """Return the parametric families of a split."""
-    return [name for name in sorted(SOLIDS) if split_of_solid(name) == split]

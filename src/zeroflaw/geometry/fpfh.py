@@ -12,11 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from zeroflaw.types import Float32, Float64
 
@@ -176,14 +174,3 @@ def _weighted(neighbors: _Neighbors, histograms: Float32) -> Float32:
     total = sums.sum(axis=2, keepdims=True)
     sums *= np.divide(100.0, total, out=np.zeros_like(total), where=total > 0.0)
     return sums.reshape(rows, 3 * _BINS)
-
-
-def fpfh_batch(points: Tensor, normals: Tensor, radius: float, max_neighbors: int = 100) -> Tensor:
-    """`fpfh` of each cloud of a batch.
-
-    points: (B, N, 3); normals: (B, N, 3). Returns (B, N, 33) float32 on the points' device; the
-    work is done on the CPU.
-    """
-    clouds = zip(points.detach().cpu().numpy(), normals.detach().cpu().numpy(), strict=True)
-    histograms = [torch.from_numpy(fpfh(p, n, radius, max_neighbors)) for p, n in clouds]
-    return torch.stack(histograms).to(points.device)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from zeroflaw.reports.figure_sections import figure_notes, figures_table, origin, problem_box
+from zeroflaw.reports.figure_sections import figures_table, origin, problem_box
 from zeroflaw.reports.grid import Number
 from zeroflaw.reports.markup import (
     Cell,
@@ -24,6 +24,7 @@ from zeroflaw.reports.markup import (
     words,
 )
 from zeroflaw.reports.results import Results
+from zeroflaw.reports.results_table import remarks
 from zeroflaw.types import ZeroflawError
 
 TABLE = "table.json"
@@ -195,5 +196,5 @@ def _opened(test: Tested, results: Results) -> str:
     if test.page:
         address = quote(f"{test.folder}/report.html")
         link = f'<p><a href="{words(address)}">Its own page, with curves and pictures</a></p>\n'
-    inside = link + figures_table(results) + "".join(figure_notes(results)[1:])
+    inside = link + figures_table(results) + "".join(map(note, remarks(results)))
     return folded(test.folder, inside)

@@ -14,7 +14,7 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroflaw.types import Float64, Int64
+from zeroflaw.types import Float64, Int64, printable
 
 WIDTH, HEIGHT = 300, 250
 LEFT, RIGHT, TOP, BOTTOM = 44, 10, 10, 38  # margins around the plot
@@ -137,7 +137,7 @@ def thinned(x: Float64, y: Float64, tolerance: float) -> Int64:
 def _svg(label: str, parts: Sequence[str]) -> str:
     return (
         f'<svg class="chart" role="img" viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'aria-label="{escape(label)}">{"".join(parts)}</svg>'
+        f'aria-label="{_escaped(label)}">{"".join(parts)}</svg>'
     )
 
 
@@ -145,7 +145,7 @@ def _frame(axes: tuple[str, str]) -> str:
     """The titles of the axes."""
     x, y = (LEFT + WIDTH - RIGHT) / 2, (TOP + HEIGHT - BOTTOM) / 2
     turned = f'<text class="title" transform="translate(11 {_short(y)}) rotate(-90)">'
-    return _text(x, HEIGHT - 6, axes[0], "title") + turned + f"{escape(axes[1])}</text>"
+    return _text(x, HEIGHT - 6, axes[0], "title") + turned + f"{_escaped(axes[1])}</text>"
 
 
 def _line(line: Line, limit: float) -> str:
@@ -156,7 +156,7 @@ def _line(line: Line, limit: float) -> str:
     y = HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
     kept = thinned(x, y, TOLERANCE)
     places = " ".join(f"{_short(a)},{_short(b)}" for a, b in zip(x[kept], y[kept], strict=True))
-    name = f"<title>{escape(line.name)}</title>" if line.name else ""
+    name = f"<title>{_escaped(line.name)}</title>" if line.name else ""
     return f'<polyline class="{line.style}" points="{places}">{name}</polyline>'
 
 
@@ -179,7 +179,7 @@ def _bar(bars: Bars, bin_: int, height: float, style: str, name: str, count: flo
     return (
         f'<rect class="{style}" x="{_short(x + 0.4)}" y="{_short(y)}" '
         f'width="{_short(max(right - x - 0.8, 0.4))}" height="{_short(tall)}">'
-        f"<title>{escape(name)}, {start:.3g} to {end:.3g}: {escape(amount)}</title></rect>"
+        f"<title>{_escaped(name)}, {start:.3g} to {end:.3g}: {_escaped(amount)}</title></rect>"
     )
 
 
@@ -225,10 +225,14 @@ def _middle(height: float) -> str:
 def _text(x: float | str, y: float | str, words: str, style: str) -> str:
     return (
         f'<text class="{style}" x="{_short(float(x))}" y="{_short(float(y))}">'
-        f"{escape(words)}</text>"
+        f"{_escaped(words)}</text>"
     )
 
 
 def _short(value: float) -> str:
     """A coordinate with one decimal, without a trailing zero."""
     return f"{value:.1f}".removesuffix(".0")
+
+
+def _escaped(text: str) -> str:
+    return escape(printable(text))

@@ -6,25 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zeroflaw.datasets.base import GOOD
-from zeroflaw.metrics.pro import LIMIT
 from zeroflaw.reports.markup import Cell, Row, facts, note, percent, section, table, words
-from zeroflaw.reports.results import Results
+from zeroflaw.reports.results import FIGURES, OBJECT, POINT, SAMPLED, Results
+from zeroflaw.reports.results_table import IN_PERCENT, PRO, TITLES, remarks
 
-COLUMNS = {
-    "Scans": {"object_auroc": "AUROC", "object_ap": "AP", "object_f1": "F1"},
-    "Points": {
-        "point_auroc": "AUROC",
-        "point_ap": "AP",
-        "point_f1": "F1",
-        "point_pro": "PRO",
-        "point_coverage_auc": "coverage",
-    },
-    "Sampled points": {
-        "sampled_point_auroc": "AUROC",
-        "sampled_point_ap": "AP",
-        "sampled_point_f1": "F1",
-    },
-}
+COLUMNS = {"Scans": OBJECT, "Points": POINT, "Sampled points": SAMPLED}
 
 
 def tiles(means: Mapping[str, float]) -> str:
@@ -44,14 +30,13 @@ def tiles(means: Mapping[str, float]) -> str:
 
 def figures_table(results: Results) -> str:
     """Return the figures of every category and their means, in percent."""
-    names = [(name, title) for group in COLUMNS.values() for name, title in group.items()]
-    starts = {next(iter(group)) for group in COLUMNS.values()}
+    starts = {group[0] for group in COLUMNS.values()}
     heading = [Cell("good"), Cell("defective")]
-    heading += [Cell(title, group=name in starts) for name, title in names]
+    heading += [Cell(TITLES[name], group=name in starts) for name in FIGURES]
 
     def row(title: str, counts: Sequence[str], texts: Mapping[str, str], apart: bool) -> Row:
         cells = [Cell(text) for text in counts]
-        cells += [Cell(texts[name], group=name in starts) for name, _ in names]
+        cells += [Cell(texts[name], group=name in starts) for name in FIGURES]
         return Row(title, cells, apart)
 
     rows = []
@@ -63,7 +48,8 @@ def figures_table(results: Results) -> str:
         total = [before + more for before, more in zip(total, counts, strict=True)]
         texts = {name: percent(value) for name, value in values.items()}
         apart = category in results.left_out
-        rows.append(row(category, [f"{one:,}" for one in counts], texts, apart))
+        title = f"{category} *" if apart else category
+        rows.append(row(title, [f"{one:,}" for one in counts], texts, apart))
     means = {name: percent(value) for name, value in results.mean().items()}
     feet = [row("mean", [f"{one:,}" for one in total], means, False)]
     undefined = {name: str(count) for name, count in results.undefined().items()}
@@ -75,17 +61,7 @@ def figures_table(results: Results) -> str:
 
 def figure_notes(results: Results) -> list[str]:
     """Return what the table's reader should know."""
-    lines = [
-        "Each figure is computed within a category and then averaged. PRO is the mean share of a "
-        f"defect that is found, up to {LIMIT:g} of the normal surface. Coverage is the curve that "
-        "some papers call PRO; it stands here only beside theirs."
-    ]
-    if results.left_out:
-        left = ", ".join(results.left_out)
-        lines.append(f"Left out of the means, as the detector has seen them or on request: {left}.")
-    if any(results.undefined().values()):
-        lines.append("–: undefined, as there is one class only or no region; not part of the mean.")
-    return [note(line) for line in lines]
+    return [note(line) for line in (IN_PERCENT, PRO, *remarks(results))]
 
 
 def origin(run: Mapping[str, Any], about: Mapping[str, Any]) -> str:

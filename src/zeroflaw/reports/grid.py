@@ -12,6 +12,8 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from zeroflaw.types import printable
+
 UNDEFINED = "–"
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -41,36 +43,30 @@ _MARKDOWN = "\\`*_[]<>|"
 class Number:
     """A number as a table shows it; nan is shown as "–".
 
-    deviation: shown behind ±, if there is one. decimals: of both. signed: whether a positive one
-    gets a plus, as differences do. strong: whether it stands out, as the best of a row does.
+    deviation: shown behind ±, if there is one. signed: whether a positive one gets a plus, as
+    differences do.
     """
 
     value: float
     deviation: float | None = None
-    decimals: int = 1
     signed: bool = False
-    strong: bool = False
 
     def __str__(self) -> str:
         if not math.isfinite(self.value):
             return UNDEFINED
-        rounded = round(self.value, self.decimals) + 0.0  # no -0.0
-        text = f"{rounded:+.{self.decimals}f}" if self.signed and rounded else ""
-        text = text or f"{rounded:.{self.decimals}f}"
+        rounded = round(self.value, 1) + 0.0  # no -0.0
+        text = f"{rounded:+.1f}" if self.signed and rounded else f"{rounded:.1f}"
         if self.deviation is None or not math.isfinite(self.deviation):
             return text
-        return f"{text} ± {self.deviation:.{self.decimals}f}"
+        return f"{text} ± {self.deviation:.1f}"
 
 
 Cell = str | int | Number | None
 
 
-def percent(
-    share: float, deviation: float | None = None, *, signed: bool = False, strong: bool = False
-) -> Number:
-    """Return a share of 1, and its deviation, as percent with one decimal."""
-    wide = None if deviation is None else 100 * deviation
-    return Number(100 * share, wide, signed=signed, strong=strong)
+def percent(share: float) -> Number:
+    """Return a share of 1 as percent."""
+    return Number(100 * share)
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ class Grid:
         """Return the table in Markdown, its title as a heading above and its notes below."""
         sides = ["---:" if number else "---" for number in self._numeric()]
         titles = [_markdown(title) for title in self.columns]
-        body = [[_markdown_cell(cell) for cell in row] for row in self.rows]
+        body = [[_markdown(_shown(cell)) for cell in row] for row in self.rows]
         for row in body[len(body) - self.summary :]:
             row[0] = f"**{row[0]}**" if row[0] else ""
         lines = [f"| {' | '.join(row)} |" for row in (titles, sides, *body)]
@@ -156,7 +152,7 @@ class Grid:
         for place, row in enumerate(self.rows):
             below = place >= len(self.rows) - self.summary
             table.add_row(
-                *(_rich_cell(cell, bold=below) for cell in row),
+                *(Text(plain(_shown(cell)), "bold" if below else "") for cell in row),
                 end_section=place == len(self.rows) - self.summary - 1 and self.summary > 0,
             )
         return table
@@ -176,7 +172,7 @@ class Grid:
 def plain(text: str) -> str:
     """Return the text on one line, without what would steer a terminal."""
     line = " ".join(text.split()) if not text.isprintable() else text
-    return "".join(letter if letter.isprintable() else "�" for letter in line)
+    return printable(line)
 
 
 def _shown(cell: Cell) -> str:
@@ -189,11 +185,6 @@ def _markdown(text: str) -> str:
     return "".join(f"\\{letter}" if letter in _MARKDOWN else letter for letter in plain(text))
 
 
-def _markdown_cell(cell: Cell) -> str:
-    text = _markdown(_shown(cell))
-    return f"**{text}**" if isinstance(cell, Number) and cell.strong else text
-
-
 def _latex(text: str) -> str:
     return "".join(_LATEX.get(letter, letter) for letter in plain(text))
 
@@ -201,8 +192,7 @@ def _latex(text: str) -> str:
 def _latex_cell(cell: Cell) -> str:
     if not isinstance(cell, Number):
         return _latex(_shown(cell))
-    text = _latex(str(cell).replace("-", "−"))
-    return rf"\textbf{{{text}}}" if cell.strong else text
+    return _latex(str(cell).replace("-", "−"))
 
 
 def _csv_cells(cell: Cell, wide: bool) -> list[str]:
@@ -210,8 +200,3 @@ def _csv_cells(cell: Cell, wide: bool) -> list[str]:
         return ["" if cell is None else plain(str(cell))] + [""] * wide
     values = (cell.value, cell.deviation) if wide else (cell.value,)
     return ["" if one is None or not math.isfinite(one) else f"{one:.10g}" for one in values]
-
-
-def _rich_cell(cell: Cell, bold: bool) -> Text:
-    strong = bold or (isinstance(cell, Number) and cell.strong)
-    return Text(plain(_shown(cell)), "bold" if strong else "")

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from zeroflaw.types import printable
+
 Step = Callable[..., None]
 
 
@@ -23,4 +25,6 @@ def progress(total: int) -> Iterator[Step]:
     columns = (BarColumn(24), MofNCompleteColumn(), Remaining(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
-        yield lambda done, name="": bar.update(task, completed=done, description=escape(name))
+        yield lambda done, name="": bar.update(
+            task, completed=done, description=escape(printable(name))
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from zeroflaw.datasets.base import GOOD
 from zeroflaw.io.atomic import replacing
+from zeroflaw.metrics.pro import LIMIT
 from zeroflaw.reports.grid import Cell, Grid, percent
 from zeroflaw.reports.results import FIGURES, OBJECT, POINT, SAMPLED, Results
 
@@ -28,8 +29,8 @@ MEAN, UNDEFINED = "mean", "undefined"
 MISSING = "missing"  # entry of the results' `about`: per category, how many scans have no scores
 IN_PERCENT = "In percent. The mean is over categories, each counted once."
 PRO = (
-    "PRO: area under the PRO curve up to a false-positive rate of 0.3. coverage: what BTP's table "
-    "calls P-PRO, to lay beside it."
+    "PRO: mean share of a defect that is found, averaged up to a false-positive rate of "
+    f"{LIMIT:g}. coverage: what BTP's table calls P-PRO, to lay beside it."
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +16,7 @@ from zeroflaw.types import Bool, Float32, Int64, ZeroflawError
 
 PREVIEW = 8192  # points of a scan that are kept with their places, for pictures
 ENDING = ".npz"
+LONGEST = 240  # bytes of a file's name
 _EVEN = ("label", "region", "sampled")  # hold long runs, and become a hundredth when packed
 _DATE = (1980, 1, 1, 0, 0, 0)  # of all files in the archive: the same scores are the same bytes
 
@@ -54,7 +57,16 @@ class StoredScores:
 
 def stored_path(folder: Path, name: str) -> Path:
     """Return where the scores of the entry `name` lie in an evaluation's folder."""
-    return folder / "scores" / f"{name}{ENDING}"
+    return folder.joinpath("scores", *map(_shortened, f"{name}{ENDING}".split("/")))
+
+
+def _shortened(part: str) -> str:
+    """A part of a path that every file system takes, with room for the name of a temporary file."""
+    content = os.fsencode(part)
+    if len(content) <= LONGEST:
+        return part
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    return f"{content[: LONGEST - 24].decode('utf-8', 'ignore')}-{digest}{Path(part).suffix[:5]}"
 
 
 def write_stored(folder: Path, scores: StoredScores) -> None:
