@@ -52,7 +52,8 @@ def plain_method() -> Tiny:
 
 
 def first_weights(method: Tiny) -> Tensor:
-    return method.state_dict()["head.0.weight"].clone()
+    entry: Tensor = method.state_dict()["head.0.weight"]
+    return entry.clone()
 
 
 @pytest.mark.parametrize("together", [1, 3])

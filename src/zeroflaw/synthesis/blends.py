@@ -189,7 +189,7 @@ def handle(rng: np.random.Generator) -> Shape:
 
 def shell(rng: np.random.Generator) -> Shape:
     """A shell or fan: a dome with ribs that run out from its hinge."""
-    ribs, deep = int(rng.integers(6, 18)), rng.uniform(0.02, 0.08)
+    ribs, deep = int(rng.integers(6, 13)), rng.uniform(0.02, 0.06)
     high, wall = rng.uniform(0.35, 0.7), rng.uniform(0.06, 0.1)
     spread = rng.uniform(0.7, 1.1)
 
@@ -198,8 +198,9 @@ def shell(rng: np.random.Generator) -> Shape:
         fan = np.arctan2(y, x + np.float32(1.1)) / np.float32(spread)
         rib = np.float32(deep) * np.cos(ribs * np.pi * fan)
         length = np.sqrt(x * x + y * y + (z / np.float32(high)) ** 2)
-        outer = (length - 1) * np.float32(high) + rib * np.clip(x + 1, 0, 1)
-        inner = -(outer + np.float32(wall))
+        dome = (length - 1) * np.float32(high)
+        outer = dome + rib * np.clip(x + 1, 0, 1)
+        inner = -(dome + np.float32(deep + wall))  # without ribs: nowhere thinner than the wall
         return np.asarray(np.maximum(np.maximum(outer, inner), -z), np.float32)
 
     return _shape(field, [-1.2, -1.2, -0.1], [1.2, 1.2, high + 0.2], "shell")

@@ -52,7 +52,7 @@ def missing(site: Site, rng: np.random.Generator) -> Change:
         index=both,
         points=site.points[both],
         normals=site.normals[both],
-        area=np.repeat(np.float32([0, 1]), [len(index), len(within)]),
+        area=np.repeat(np.arange(2, dtype=np.float32), [len(index), len(within)]),
         deviation=np.concatenate([np.zeros(len(index), np.float32), before]),
         defective=np.concatenate([np.zeros(len(index), dtype=bool), before < -site.visible]),
         added=bare.points,

@@ -25,6 +25,8 @@ from zeroflaw.types import Bool, Float32, Float64, Int64, Scan
 
 GOOD = "good"
 PILOT = 3000
+FEWEST = 12
+"""Labelled points that a defective scan has at least."""
 SPARE = 1.7
 """Seen candidates per point of the scan, so that density can be evened out on slopes."""
 

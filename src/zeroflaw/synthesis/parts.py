@@ -15,7 +15,7 @@ from zeroflaw.types import Bool, Float32, Float64, Int64
 
 SHARES = (0.001, 0.3)
 """Least and most of the part's area that a feature has."""
-MOST_WINDINGS = 8_000_000
+MOST_WINDINGS = 2_000_000
 """Places times samples whose share of a winding number is computed at once."""
 
 
@@ -104,7 +104,7 @@ def enclosed(places: Float32, surface: Float32, normals: Float32, area: float) -
 
     surface, normals: (S, 3) samples of it with the normals of its mesh, each standing for `area`.
     """
-    few = min(1500, max(200, MOST_WINDINGS // max(len(places), 1)))
+    few = min(600, max(200, MOST_WINDINGS // max(len(places), 1)))
     step = -(-len(surface) // few)
     samples, ways = surface[::step], normals[::step]
     square = (places * places).sum(axis=1)[:, None] + (samples * samples).sum(axis=1)

@@ -132,22 +132,27 @@ def visible(
     right, down, depth = np.stack([side, np.cross(forward, side), forward]) @ points
     depth += distance
     scale = np.float32(distance / cell) / depth
-    column = np.floor(right * scale).astype(np.int32)
-    row = np.floor(down * scale).astype(np.int32)
+    right *= scale
+    down *= scale
+    column = np.floor(right, out=right).astype(np.int32)
+    row = np.floor(down, out=down).astype(np.int32)
     column -= column.min()
     row -= row.min()
     pixel = row * (column.max() + 1) + column
     nearest = np.full(int(pixel.max()) + 1, np.inf, dtype=np.float32)
     np.minimum.at(nearest, pixel, depth)
-    first = np.flatnonzero(nearest[pixel] == depth)
-    front = np.zeros(len(nearest), dtype=np.int64)
-    front[pixel[first]] = first
+    at = pixel.take(ask)
     margin = np.float32(0.3 * cell) if slack is None else np.float32(cell) * (slack + 0.3)
-    clear = depth[ask] < nearest[pixel[ask]] + margin
+    clear = depth.take(ask) < nearest.take(at) + margin
     doubt = np.flatnonzero(~clear)
-    behind = ask[doubt]
-    ahead = front[pixel[behind]]
-    off = (points[:, behind] - points[:, ahead]) * normals[:, ahead]
+    if len(doubt) == 0:
+        return np.asarray(clear)
+    first = np.flatnonzero(nearest.take(pixel) == depth)
+    front = np.zeros(len(nearest), dtype=np.int64)
+    front[pixel.take(first)] = first
+    behind, ahead = ask.take(doubt), front.take(at.take(doubt))
+    off = points.take(behind, axis=1) - points.take(ahead, axis=1)
+    off *= normals.take(ahead, axis=1)
     clear[doubt] = np.abs(off.sum(axis=0)) < 0.3 * cell
     return np.asarray(clear)
 
@@ -164,23 +169,26 @@ def look(
     normal_rows = np.ascontiguousarray(normals.T)
     square = (rows * rows).sum(axis=0)
     height = (rows * normal_rows).sum(axis=0)
-    rays = np.zeros_like(rows)
+    seen_by = np.full(len(points), -1)
+    distance = np.zeros(len(points), np.float32)
     unseen = np.arange(len(points))
-    for eye in sensor.eyes if len(points) else ():
-        away = np.sqrt((square - 2 * (eye @ rows))[unseen] + eye @ eye)
-        slope = ((eye @ normal_rows) - height)[unseen] / away
+    for number, eye in enumerate(sensor.eyes if len(points) else ()):
+        away = np.sqrt((square - 2 * (eye @ rows)).take(unseen) + eye @ eye)
+        slope = ((eye @ normal_rows) - height).take(unseen) / away
         steep = np.flatnonzero((slope if facing else np.abs(slope)) > sensor.steepest)
         slack = None
         if facing:
-            rise = slope[steep]
+            rise = slope.take(steep)
             slack = np.minimum(np.sqrt(np.clip(1 - rise * rise, 0, 1)) / rise, MOST_SLACK)
-        fresh = steep[visible(rows, normal_rows, eye, cell, unseen[steep], slack)]
-        rays[:, unseen[fresh]] = (eye[:, None] - rows[:, unseen[fresh]]) / away[fresh]
-        unseen = np.delete(unseen, fresh)
-    seen = np.ones(len(points), dtype=bool)
-    seen[unseen] = False
-    index = np.flatnonzero(seen)
-    return Sight(index, np.ascontiguousarray(rays[:, index].T))
+        asked = unseen.take(steep)
+        clear = visible(rows, normal_rows, eye, cell, asked, slack)
+        fresh = asked[clear]
+        seen_by[fresh] = number
+        distance[fresh] = away.take(steep)[clear]
+        unseen = unseen[seen_by.take(unseen) < 0]
+    index = np.flatnonzero(seen_by >= 0)
+    ray = sensor.eyes.take(seen_by.take(index), axis=0) - points.take(index, axis=0)
+    return Sight(index, ray / distance.take(index)[:, None])
 
 
 def returned_density(

@@ -32,10 +32,10 @@ def sample_triangles(triangles: Triangles, count: int, rng: np.random.Generator)
     outside = first + second > 1
     first = np.where(outside, 1 - first, first)
     second = np.where(outside, 1 - second, second)
-    points = triangles.corner[face]
-    points += first[:, None] * triangles.edge1[face]
-    points += second[:, None] * triangles.edge2[face]
-    return Samples(points, triangles.normal[face], face)
+    points = triangles.corner.take(face, axis=0)  # several times as fast as an index
+    points += first[:, None] * triangles.edge1.take(face, axis=0)
+    points += second[:, None] * triangles.edge2.take(face, axis=0)
+    return Samples(points, triangles.normal.take(face, axis=0), face)
 
 
 def sample_surface(shape: Shape, count: int, rng: np.random.Generator) -> Samples:
