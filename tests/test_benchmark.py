@@ -24,6 +24,7 @@ from zeroflaw import cells
 from zeroflaw.cells import state_of
 from zeroflaw.cli import main
 from zeroflaw.reports.results import read_results
+from zeroflaw.types import ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -135,6 +136,35 @@ def test_a_cell_that_fails_is_told_and_the_others_go_on(
     assert numbers(out) == numbers(undisturbed)
 
 
+def test_cells_that_fail_alike_are_told_once(
+    run: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*given: Any, **named: Any) -> Any:
+        raise ZeroflawError("the disk is full")
+
+    monkeypatch.setattr(cells, "fit", broken)
+    assert run(tmp_path / "out") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == f"zeroflaw: cell {NAMES[0]} failed (and 1 more cell): the disk is full"
+
+
+def test_without_the_published_weights_no_cell_is_begun(
+    root: Path,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("ZEROFLAW_HOME", str(tmp_path / "nothing"))
+    given = [one for one in arguments(recipe, root, tmp_path / "out") if one != "--stand-in"]
+    assert main(given) == 2
+    assert "run `zeroflaw weights fetch ulip2-pointbert`" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_interrupted_it_says_so_shows_what_is_there_and_goes_on(
     run: Callable[..., int],
     tmp_path: Path,
@@ -176,19 +206,6 @@ def wait_for(process: subprocess.Popen[bytes], out: Path, pattern: str) -> None:
     while not any(out.glob(pattern)) and process.poll() is None:
         assert time.monotonic() < limit, f"no {pattern} in two minutes"
         time.sleep(0.01)
-
-
-def test_killed_at_any_moment_it_ends_with_the_same_table(
-    root: Path, recipe: Path, run: Callable[..., int], tmp_path: Path, undisturbed: Path
-) -> None:
-    out = tmp_path / "out"
-    for moment in ("cells/**/state.pt", "cells/**/scores/**/*.npz"):
-        process = start(recipe, root, out)
-        wait_for(process, out, moment)
-        process.kill()
-        process.wait()
-    assert run(out) == 0
-    assert numbers(out) == numbers(undisturbed)
 
 
 def test_several_processes_stop_together_and_end_with_the_table_of_one(

@@ -25,6 +25,7 @@ from zeroflaw.reports.results import read_results
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
+Words = list[str | Path]
 SMALL: dict[str, Any] = {
     "points": 96,
     "groups": 16,
@@ -129,15 +130,38 @@ def test_from_a_data_set_to_the_page_beside_the_papers(
     root, out = TREES[data](tmp_path / "data", names), tmp_path / "runs"
     run("data", "check", data, root)
     assert "usable: 3 of 3 categories" in capsys.readouterr().out
-    training = ["train", "btp", "--data", data, root, "--category", names[0], "--epochs", "1"]
+    training: Words = [
+        "train",
+        "btp",
+        "--data",
+        data,
+        root,
+        "--category",
+        names[0],
+        "--epochs",
+        "1",
+    ]
     run(*training, "--stand-in", "--config", config, "--device", "cpu", "--out", out / "btp")
-    evaluation = ["evaluate", "--checkpoint", out / "btp" / "last.safetensors", "--data", data]
+    evaluation: Words = [
+        "evaluate",
+        "--checkpoint",
+        out / "btp" / "last.safetensors",
+        "--data",
+        data,
+    ]
     run(*evaluation, root, "--device", "cpu", "--out", out / "figures")
     check_results(out / "figures", left_out={names[0]})
     run("report", out / "figures")
     check_page(out / "figures" / "report.html", *names, DATASETS[data].title)
-    cell = ["--seeds", "111", "--cell", f"*/{names[1]}/*", "--set", "epochs=1"]
-    recipe = ["benchmark", f"three_{data}", "--root", f"{data}={root}", "--out", out / "table"]
+    cell: Words = ["--seeds", "111", "--cell", f"*/{names[1]}/*", "--set", "epochs=1"]
+    recipe: Words = [
+        "benchmark",
+        f"three_{data}",
+        "--root",
+        f"{data}={root}",
+        "--out",
+        out / "table",
+    ]
     run(*recipe, *cell, *CHANGES, "--stand-in", "--devices", "cpu")
     check_table(out / "table", names[1], 111)
     run("report", out / "table")

@@ -20,7 +20,7 @@ import pytest
 from bulged_parts import files as evaluated
 from dataset_trees import DEFECT_HEIGHT, part, real3d_ad_tree
 from mortal import Mortals
-from test_end_to_end import CHANGES, SMALL
+from test_end_to_end import CHANGES, SMALL, Words
 
 Result = dict[str, Any]
 MOMENTS = 5  # at which each command is killed; all of them were tried by hand
@@ -42,23 +42,23 @@ class Place:
     def root(self) -> Path:
         return self.folder / "Real3D-AD"
 
-    def train(self, out: Path) -> list[str | Path]:
-        scans = ["--data", "real3d_ad", self.root, "--category", "seahorse"]
-        how = ["--stand-in", "--config", self.folder / "small.json", "--device", "cpu"]
-        held_out = ["--validate", self.folder / "held-out", "--epochs", "2", "--out", out]
+    def train(self, out: Path) -> Words:
+        scans: Words = ["--data", "real3d_ad", self.root, "--category", "seahorse"]
+        how: Words = ["--stand-in", "--config", self.folder / "small.json", "--device", "cpu"]
+        held_out: Words = ["--validate", self.folder / "held-out", "--epochs", "2", "--out", out]
         return ["train", "btp", *scans, *how, *held_out]
 
-    def evaluate(self, out: Path) -> list[str | Path]:
-        scans = ["--data", "real3d_ad", self.root, "--cache", out / "cache", "--out", out]
+    def evaluate(self, out: Path) -> Words:
+        scans: Words = ["--data", "real3d_ad", self.root, "--cache", out / "cache", "--out", out]
         checkpoint = self.folder / "trained" / "best.safetensors"
         return ["evaluate", "--checkpoint", checkpoint, "--device", "cpu", *scans]
 
-    def benchmark(self, out: Path) -> list[str | Path]:
-        scans = ["--root", f"real3d_ad={self.root}", "--cell", "*/shell/*", "--seeds", "111"]
-        how = ["--stand-in", "--devices", "cpu", "--set", "epochs=1", *CHANGES]
+    def benchmark(self, out: Path) -> Words:
+        scans: Words = ["--root", f"real3d_ad={self.root}", "--cell", "*/shell/*", "--seeds", "111"]
+        how: Words = ["--stand-in", "--devices", "cpu", "--set", "epochs=1", *CHANGES]
         return ["benchmark", "btp_table1", *scans, *how, "--out", out]
 
-    def get(self, out: Path) -> list[str | Path]:
+    def get(self, out: Path) -> Words:
         archive = self.folder / "real.tar.gz"
         return ["data", "get", "real3d_ad", "--archive", archive, "--out", out / "Real3D-AD"]
 
@@ -111,7 +111,7 @@ def unpacked(out: Path) -> Result:
     return {str(name): path.read_bytes() for name, path in files.items() if path.is_file()}
 
 
-VERBS: dict[str, tuple[Callable[[Place, Path], list[str | Path]], Callable[[Path], Result]]] = {
+VERBS: dict[str, tuple[Callable[[Place, Path], Words], Callable[[Path], Result]]] = {
     "train": (Place.train, trained),
     "evaluate": (Place.evaluate, lambda out: dict(evaluated(out))),
     "benchmark": (Place.benchmark, benchmarked),
@@ -167,7 +167,7 @@ def test_a_report_killed_at_any_moment_leaves_the_former_page_or_writes_the_same
     words, _ = VERBS[verb]
     out = tmp_path / "out"
     assert mortals.run(*words(place, out), watched=out).code == 0
-    command = ["report", out, "--worst", "1"]
+    command: Words = ["report", out, "--worst", "1"]
     ended = mortals.run(*command, watched=out)
     assert ended.code == 0, ended.said
     assert ended.moments >= 3
@@ -185,7 +185,7 @@ def test_a_check_killed_at_any_moment_changes_nothing_and_says_the_same(
     place: Place, mortals: Mortals
 ) -> None:
     def check(fatal: int = 0) -> tuple[int, int, Result]:
-        words = ["data", "check", "real3d_ad", place.root, "--json", "--workers", "1"]
+        words: Words = ["data", "check", "real3d_ad", place.root, "--json", "--workers", "1"]
         ended = mortals.run(*words, watched=place.root, fatal=fatal, reading=True)
         said = {} if fatal else json.loads(ended.said)
         return ended.code, ended.moments, {**said, "seconds": 0}

@@ -24,6 +24,7 @@ from zeroflaw.benchmark_folder import (
 )
 from zeroflaw.cells import DONE, Cell, Job, failure_of, measured, plan, state_of
 from zeroflaw.detector import choose_device
+from zeroflaw.methods.btp_published import find_published
 from zeroflaw.provenance import recorded
 from zeroflaw.recipe import Recipe, build_recipe, bundled, find_recipe, read_recipe
 from zeroflaw.reports.numbers import plural
@@ -69,6 +70,7 @@ def run(request: Request) -> int:
     """
     planned, chosen = _plan(request)
     devices = find_devices(request.devices)
+    _check_weights(request, planned, chosen)
     planned = _enter(request.out, planned, request)
     jobs = _jobs(request, planned, chosen, len(devices))
     facts = {
@@ -172,6 +174,18 @@ def _plan(request: Request) -> tuple[Plan, tuple[Cell, ...]]:
         )
     encoder, tower = (str(one or "") for one in (request.encoder, request.text_tower))
     return Plan(recipe, cells, request.stand_in, encoder, tower), tuple(chosen)
+
+
+def _check_weights(request: Request, planned: Plan, chosen: Sequence[Cell]) -> None:
+    """Raise ZeroflawError if a cell is to be trained and published weights are missing.
+
+    Else every cell would fail for the same reason.
+    """
+    if not planned.recipe.method or request.stand_in:
+        return
+    states = {state_of(request.out / "cells" / cell.name) for cell in chosen}
+    if "open" in states or ("failed" in states and request.retry):
+        find_published(request.encoder, request.text_tower)
 
 
 def _enter(out: Path, planned: Plan, request: Request) -> Plan:

@@ -59,7 +59,7 @@ def read_plan(out: Path) -> Plan:
         )
     except FileNotFoundError:
         raise ZeroflawError(f"{out}: holds no benchmark; run one with --out {out}") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         raise ZeroflawError(f"{path}: damaged ({error!r}); start in another folder") from None
 
 
@@ -120,10 +120,13 @@ def show_table(out: Path, planned: Plan) -> None:
         console.print()
     for note in notes:
         console.print(note, soft_wrap=True)
+    failed: dict[str, list[str]] = {}
     for cell, state in states.items():
         if state == "failed":
-            reason = failure_of(out / "cells" / cell.name)
-            print(f"zeroflaw: cell {cell.name} failed: {reason}", file=sys.stderr)
+            failed.setdefault(failure_of(out / "cells" / cell.name), []).append(cell.name)
+    for reason, names in failed.items():
+        more = f" (and {plural(len(names) - 1, 'more cell')})" if len(names) > 1 else ""
+        print(f"zeroflaw: cell {names[0]} failed{more}: {reason}", file=sys.stderr)
     console.print(f"table in {out / 'table.md'}", soft_wrap=True)
 
 

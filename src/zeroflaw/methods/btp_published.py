@@ -27,15 +27,26 @@ def published_btp(
     point_encoder, text_tower: files; by default those in the cache of weights. Raises
     ZeroflawError that says how to get a missing file, or names the entries that do not fit.
     """
+    point_encoder, text_tower = find_published(point_encoder, text_tower)
     method = BTP(config)
-    encoder = load_pointbert(point_encoder or path_of(POINT_ENCODER), method.encoder.config)
+    encoder = load_pointbert(point_encoder, method.encoder.config)
     method.encoder.load_state_dict(encoder.state_dict())
+    method.learn_prompts(load_text_tower(text_tower))
+    return method
+
+
+def find_published(
+    point_encoder: Path | None = None, text_tower: Path | None = None
+) -> tuple[Path, Path]:
+    """Return the files of point encoder and text tower, those of the cache if none are given.
+
+    Raises ZeroflawError that says how to get a missing one of the cache.
+    """
     if text_tower is None:
         here = {entry.name: path for entry, path in listing() if path is not None}
         name = next((name for name in TEXT_TOWERS if name in here), TEXT_TOWERS[0])
-        text_tower = path_of(name)
-    method.learn_prompts(load_text_tower(text_tower))
-    return method
+        return point_encoder or path_of(POINT_ENCODER), path_of(name)
+    return point_encoder or path_of(POINT_ENCODER), text_tower
 
 
 def load_released_heads(method: BTP, path: Path) -> None:
