@@ -20,6 +20,7 @@ from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Dataset
 from zeroflaw.detector import Detector, choose_device, find_weights
 from zeroflaw.evaluate import evaluate, seen_categories
+from zeroflaw.interruption import insist
 from zeroflaw.io.atomic import replacing
 from zeroflaw.log import processor
 from zeroflaw.methods.base import Method
@@ -159,6 +160,7 @@ def work(job: Job) -> State | Literal["busy"]:
             _work(job)
         drop_parts(job.folder, job.drop)
     except Exception as error:  # one cell that breaks must not cost the others
+        insist()
         write_failure(job.folder, error)
         return "failed"
     finally:

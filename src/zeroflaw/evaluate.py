@@ -19,6 +19,7 @@ from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import Detector
 from zeroflaw.files import Failure
 from zeroflaw.inspect import make_folder
+from zeroflaw.interruption import insist
 from zeroflaw.measure import measure
 from zeroflaw.provenance import RUN, amend, provenance, recorded
 from zeroflaw.reports.numbers import plural
@@ -182,6 +183,8 @@ def finish(
     with steps(len(plan.scans), progress) as step:
         number = count()
         results, missing = measure(out, plan, lambda name: step(next(number), f"figures: {name}"))
+    if missing:
+        insist()
     write_results(out, results)
     write_tables(out, results)
     return results, tuple(Failure(one.path, problems.get(one.path, one.message)) for one in missing)

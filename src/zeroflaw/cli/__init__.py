@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from zeroflaw.cli import benchmark, data, evaluate, inspect, report, synthesize, train, weights
 from zeroflaw.cli.arguments import Wide
+from zeroflaw.interruption import insist, interruptible
 from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 
@@ -35,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
     given = parser().parse_args(arguments)
     try:
-        with _terminable():
-            code: int = given.run(given)
+        with interruptible():
+            code = _run(given)
         sys.stdout.flush()
         return code
     except ZeroflawError as error:
@@ -50,17 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return UNUSABLE
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """While entered, SIGTERM is Ctrl-C: what works ends its processes and keeps what it has."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _run(given: argparse.Namespace) -> int:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+        code: int = given.run(given)
+    except ZeroflawError:
+        insist()
+        raise
+    return code
 
 
 def parser() -> argparse.ArgumentParser:
