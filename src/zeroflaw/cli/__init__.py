@@ -29,6 +29,8 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `arguments` default to those of the process."""
+    if sys.stdout is None:  # closed, as `>&-` does
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
     given = parser().parse_args(arguments)
@@ -44,8 +46,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("zeroflaw: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # who read our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
         return UNUSABLE
+    except OSError as error:
+        if error.filename is None:  # a full disk below our output, of which some is still kept
+            _forget_output()
+        place = "output" if error.filename is None else printable(str(error.filename))
+        print(f"zeroflaw: {place}: {error.strerror or error}; see what is wrong", file=sys.stderr)
+        return UNUSABLE
+
+
+def _forget_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(given: argparse.Namespace) -> int:
