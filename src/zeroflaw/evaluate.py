@@ -27,7 +27,7 @@ from zeroflaw.reports.plan import PLAN, Plan, PlannedScan, read_plan, write_plan
 from zeroflaw.reports.progress import Step
 from zeroflaw.reports.progress import progress as progress_bar
 from zeroflaw.reports.results import FILENAME, Results, write_results
-from zeroflaw.reports.results_table import grids, write_tables
+from zeroflaw.reports.results_table import STAND_IN, grids, write_tables
 from zeroflaw.reports.stored import ENDING, read_category, stored_path
 from zeroflaw.scan_index import INDEX, ScanIndex
 from zeroflaw.score import Job, hash_detector, identify, is_stored, score_all
@@ -144,9 +144,11 @@ def recompute(
 
 def describe(detector: Detector) -> dict[str, Any]:
     """Return what results say of a detector."""
+    stand_in = {STAND_IN: True} if detector.card.get("stand_in") else {}
     return {
         "method": detector.method.name,
         "trained_on": detector.card.get("trained_on", "not stated"),
+        **stand_in,
         "threshold": detector.threshold,
         "point_threshold": detector.point_threshold,
         "zeroflaw": __version__,
