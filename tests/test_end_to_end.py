@@ -151,6 +151,7 @@ def test_from_a_data_set_to_the_page_beside_the_papers(
     ]
     run(*evaluation, root, "--device", "cpu", "--out", out / "figures")
     check_results(out / "figures", left_out={names[0]})
+    assert "Made with stand-in weights" in capsys.readouterr().out
     run("report", out / "figures")
     check_page(out / "figures" / "report.html", *names, DATASETS[data].title)
     cell: Words = ["--seeds", "111", "--cell", f"*/{names[1]}/*", "--set", "epochs=1"]

@@ -107,3 +107,15 @@ def family(group: int) -> list[int]:
     said = subprocess.run(["ps", "-eo", "pid,pgid,stat"], capture_output=True, text=True).stdout
     rows = [line.split() for line in said.splitlines()[1:]]
     return [int(pid) for pid, own, state in rows if int(own) == group and state[0] != "Z"]
+
+
+@pytest.mark.parametrize(
+    ("output", "code", "said"),
+    [(">/dev/full", 2, "zeroflaw: output: No space left"), (">&-", 0, ""), ("| head -n 0", 2, "")],
+)
+def test_output_that_goes_nowhere_is_no_crash(output: str, code: int, said: str) -> None:
+    line = f"set -o pipefail; {sys.executable} -m zeroflaw data list {output}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)

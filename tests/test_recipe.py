@@ -21,6 +21,8 @@ epochs = 3
 [method]
 name = "btp"
 rule = "max"
+groups = 16
+patch_size = 16
 
 [[variant]]
 name = "full"
@@ -54,8 +56,10 @@ def test_a_recipe_says_what_is_trained_and_tested(recipe: Path) -> None:
     found = read_recipe(recipe)
     full, bare = found.variants
     assert (found.method, found.seeds, found.data) == ("btp", (1, 2), ("real3d_ad",))
-    assert found.method_settings(full) == {"rule": "max"}
-    assert found.method_settings(bare) == {"rule": "max", "modules": "mgfem", "points": 64}
+    assert found.method_settings(full) == {"rule": "max", "groups": 16, "patch_size": 16}
+    assert found.method_settings(bare)["modules"] == "mgfem"
+    assert found.method_settings(bare)["points"] == 64
+    assert found.method_settings(bare)["rule"] == "max"
     assert (found.train_settings(full, 2).epochs, found.train_settings(full, 2).seed) == (3, 2)
     assert found.train_settings(bare, 1).epochs == 1
     assert found.tests[0].categories == ("others",)
@@ -132,7 +136,8 @@ def test_values_can_be_set_from_outside(recipe: Path) -> None:
     found = read_recipe(recipe, changes)
     full, bare = found.variants
     assert found.train_settings(full, 1).epochs == 7
-    assert found.method_settings(full) == {"rule": "top", "points": 128}
+    assert found.method_settings(full)["rule"] == "top"
+    assert found.method_settings(full)["points"] == 128
     assert found.method_settings(bare)["points"] == 32
     assert found.train[0].categories == ("duck",)
     assert found.content["variant"][1]["method"]["points"] == 32
@@ -181,3 +186,32 @@ def test_bundled_recipes_fit_the_data_sets_and_the_published_tables(name: str) -
 def test_every_bundled_recipe_is_run_by_a_script(name: str) -> None:
     scripts = "".join(path.read_text() for path in (REPOSITORY / "runs").glob("*.sh"))
     assert re.search(rf"(benchmark|run) {name} --root ", scripts)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("epochs=0", "epochs is 0, expected 1 to"),
+        ("batch=-1", "batch is -1, expected 1 to"),
+        ("learning_rate=nan", "learning_rate is nan, expected a positive number"),
+        ("clip=inf", "clip is inf, expected a positive number"),
+        ("method.points=1000000000000", "points is 1000000000000, expected 1 to"),
+        ("method.width=0", "width is 0, expected 1 to"),
+        ("method.depth=1000000000000", "depth is 1000000000000, expected 1 to"),
+        ("method.heads=7", "width 384 cannot be shared by 7 heads"),
+        ("method.layers=[99]", "layers are [99], expected numbers from 1 to 18"),
+        ("method.gfcm=[0, 1, 1]", "gfcm is [0, 1, 1], expected numbers from 1"),
+        ("method.alpha=nan", "alpha is nan"),
+        ('test.1.name="cell.json"', "is a file of the cell itself"),
+        (f"variant.full.name={'x' * 201}", "cannot be a folder"),
+        ('speed="no"', "'speed' is 'no'; true or false expected"),
+        (f"seeds={'[' * 5000}", "seeds are a list"),
+    ],
+)
+def test_sizes_and_names_that_no_run_could_have_are_refused_at_once(
+    change: str, words: str, recipe: Path
+) -> None:
+    with pytest.raises(ZeroflawError) as caught:
+        read_recipe(recipe, [change])
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -6,8 +6,8 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -20,6 +20,7 @@ from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Dataset
 from zeroflaw.detector import Detector, choose_device, find_weights
 from zeroflaw.evaluate import evaluate, seen_categories
+from zeroflaw.interruption import insist
 from zeroflaw.io.atomic import replacing
 from zeroflaw.log import processor
 from zeroflaw.methods.base import Method
@@ -89,6 +90,9 @@ def plan(recipe: Recipe, roots: Mapping[str, Path]) -> tuple[Cell, ...]:
     """
     for name in recipe.data:
         open_data(name, roots)
+    for test in recipe.tests:
+        for data in [one.data for one in recipe.train] if test.data == SAME else [test.data]:
+            _check_categories(data, test.categories, roots, "to test on")
     if recipe.checkpoint:
         return tuple(Cell(variant.name, "", "", 0) for variant in recipe.variants)
     trained = [
@@ -113,17 +117,24 @@ def open_data(name: str, roots: Mapping[str, Path]) -> Dataset:
 
 
 def _train_categories(train: Train, roots: Mapping[str, Path]) -> tuple[str, ...]:
-    present = open_data(train.data, roots).categories()
     if train.categories == (ALL,):
         return (ALL,)
-    chosen = present if train.categories == (EACH,) else train.categories
+    present = _check_categories(train.data, train.categories, roots, "to train on")
+    return present if train.categories == (EACH,) else train.categories
+
+
+def _check_categories(
+    name: str, chosen: Sequence[str], roots: Mapping[str, Path], purpose: str
+) -> tuple[str, ...]:
+    """Return the categories of a data set. Raises ZeroflawError if a chosen one is not there."""
+    present = open_data(name, roots).categories()
     for category in chosen:
-        if category not in present:
+        if category not in (*present, EACH, ALL, OTHERS):
             known = ", ".join(present)
             raise ZeroflawError(
-                f"{roots[train.data]}: has no category {category!r} to train on; there are {known}"
+                f"{roots[name]}: has no category {category!r} {purpose}; there are {known}"
             )
-    return chosen
+    return present
 
 
 def state_of(folder: Path) -> State:
@@ -159,6 +170,7 @@ def work(job: Job) -> State | Literal["busy"]:
             _work(job)
         drop_parts(job.folder, job.drop)
     except Exception as error:  # one cell that breaks must not cost the others
+        insist()
         write_failure(job.folder, error)
         return "failed"
     finally:
@@ -261,8 +273,9 @@ def _train(job: Job) -> Path:
     """Train the cell unless that is done, and return the checkpoint."""
     cell, out = job.cell, job.folder / "train"
     marker = job.folder / TRAINED
-    if marker.is_file() and any(out.glob("*.safetensors")):
-        return out / str(json.loads(marker.read_text(encoding="utf-8"))["checkpoint"])
+    trained = _trained(marker, out)
+    if trained is not None:
+        return trained
     spec = next(one for one in job.recipe.train if one.data == cell.data)
     categories = None if cell.category == ALL else [cell.category]
     scans = open_data(cell.data, job.roots).select(categories, checked_split(spec.split))
@@ -290,6 +303,15 @@ def _train(job: Job) -> Path:
     return history.best
 
 
+def _trained(marker: Path, out: Path) -> Path | None:
+    """Return the checkpoint that a finished training's marker names; None if it is not there."""
+    try:
+        name = json.loads(marker.read_text(encoding="utf-8"))["checkpoint"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return next((path for path in out.glob("*.safetensors") if path.name == name), None)
+
+
 def _detector(job: Job, weights: Path, test: Test | None) -> Detector:
     """Return the cell's detector, with the settings that the test wants at inspection."""
     method, card = checkpoint.load(weights)
@@ -307,8 +329,7 @@ def with_settings(method: Method, changes: Mapping[str, Any], where: str) -> Met
     where: for messages.
     """
     kind: Any = type(method)
-    values = checkpoint.build_config(kind.Config, changes, where)
-    config = replace(method.config, **{name: getattr(values, name) for name in changes})
+    config = checkpoint.build_config(kind.Config, {**asdict(method.config), **changes}, where)
     other, weights = checkpoint.for_inspection(kind, config), method.inspection_state()
     shapes = {name: entry.shape for name, entry in weights.items()}
     if shapes != {name: entry.shape for name, entry in other.inspection_state().items()}:
@@ -344,7 +365,7 @@ def measured(recipe: Recipe, cell: Cell, out: Path) -> list[Measured]:
     try:
         found = json.loads((folder / DONE).read_text(encoding="utf-8"))
         missing, hashes, speed = dict(found["missing"]), dict(found["data_hash"]), found["speed"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ZeroflawError(f"{folder / DONE}: damaged ({error!r}); delete it and go on") from None
     return [
         Measured(

@@ -114,7 +114,7 @@ def read_card(path: Path) -> Card:
     content = _read(path, "the card of a checkpoint", lambda: path.read_text(encoding="utf-8"))
     try:
         card = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ZeroflawError(f"{path}: damaged card ({error}); fetch or train it again") from None
     if not isinstance(card, dict):
         raise ZeroflawError(f"{path}: a card is a JSON object, this is a {type(card).__name__}")

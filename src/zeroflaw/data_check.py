@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeroflaw.datasets import open_dataset
 from zeroflaw.datasets.base import GOOD, SPLITS, Dataset, Entry, Split
+from zeroflaw.interruption import insist
 from zeroflaw.reports.numbers import plural
 from zeroflaw.reports.progress import progress
 from zeroflaw.types import ZeroflawError, printable
@@ -154,8 +155,10 @@ def _read(dataset: Dataset, entry: Entry) -> _Reading:
     try:
         scan = dataset.read(entry)
     except ZeroflawError as error:
+        insist()
         return _reading(dataset, entry, str(error))
     except Exception as error:  # one scan that breaks us must not hide the others' state
+        insist()
         said = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
         return _reading(dataset, entry, f"{entry.name}: unexpected {said}; please report it")
     if scan.labels is None or scan.labels.shape != (len(scan),):

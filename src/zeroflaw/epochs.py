@@ -28,6 +28,7 @@ from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
 Validation = Callable[[Method], Mapping[str, float]]
+MOST = 1_000_000  # epochs, and items of a step
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class TrainSettings:
     patience: int = 0
     state_minutes: float = 10.0
     together: int = 0
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch", 1), ("patience", 0)):
+            if not low <= getattr(self, name) <= MOST:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected {low} to {MOST}")
+        for name in ("learning_rate", "prompt_learning_rate", "weight_decay", "clip"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf or (name == "clip" and value == 0):
+                raise ValueError(f"{name} is {value}, expected a positive number")
+        if not self.state_minutes >= 0:
+            raise ValueError(f"state_minutes is {self.state_minutes}, expected 0 or more")
 
 
 @dataclass(frozen=True)

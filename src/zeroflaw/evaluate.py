@@ -19,6 +19,7 @@ from zeroflaw.datasets.folder import Folder
 from zeroflaw.detector import Detector
 from zeroflaw.files import Failure
 from zeroflaw.inspect import make_folder
+from zeroflaw.interruption import insist
 from zeroflaw.measure import measure
 from zeroflaw.provenance import RUN, amend, provenance, recorded
 from zeroflaw.reports.numbers import plural
@@ -26,7 +27,7 @@ from zeroflaw.reports.plan import PLAN, Plan, PlannedScan, read_plan, write_plan
 from zeroflaw.reports.progress import Step
 from zeroflaw.reports.progress import progress as progress_bar
 from zeroflaw.reports.results import FILENAME, Results, write_results
-from zeroflaw.reports.results_table import grids, write_tables
+from zeroflaw.reports.results_table import STAND_IN, grids, write_tables
 from zeroflaw.reports.stored import ENDING, read_category, stored_path
 from zeroflaw.scan_index import INDEX, ScanIndex
 from zeroflaw.score import Job, hash_detector, identify, is_stored, score_all
@@ -143,9 +144,11 @@ def recompute(
 
 def describe(detector: Detector) -> dict[str, Any]:
     """Return what results say of a detector."""
+    stand_in = {STAND_IN: True} if detector.card.get("stand_in") else {}
     return {
         "method": detector.method.name,
         "trained_on": detector.card.get("trained_on", "not stated"),
+        **stand_in,
         "threshold": detector.threshold,
         "point_threshold": detector.point_threshold,
         "zeroflaw": __version__,
@@ -182,6 +185,8 @@ def finish(
     with steps(len(plan.scans), progress) as step:
         number = count()
         results, missing = measure(out, plan, lambda name: step(next(number), f"figures: {name}"))
+    if missing:
+        insist()
     write_results(out, results)
     write_tables(out, results)
     return results, tuple(Failure(one.path, problems.get(one.path, one.message)) for one in missing)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeroflaw.files import Failure, display_names, find_scans, output_names
+from zeroflaw.interruption import insist
 from zeroflaw.types import ZeroflawError, printable
 
 if TYPE_CHECKING:
@@ -89,8 +90,10 @@ def inspect_all(request: Request, paths: Sequence[Path], outcome: Outcome) -> No
                 try:
                     inspect_one(request, detector, path, shown[path], stems[path], outcome)
                 except ZeroflawError as error:
+                    insist()
                     outcome.failures.append(Failure(str(path), str(error)))
                 except Exception as error:  # one scan that breaks us must not cost the others
+                    insist()
                     outcome.failures.append(Failure(str(path), unexpected(path, error)))
     except KeyboardInterrupt:
         outcome.interrupted = True

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from zeroflaw.batches import Item
 from zeroflaw.cache import FeatureCache, LabelledScans, hash_scan
 from zeroflaw.datasets.base import Selection
+from zeroflaw.interruption import insist
 from zeroflaw.reports import progress as bars
 from zeroflaw.scan_index import Reading, reading_key, stamp_of
 from zeroflaw.types import Scan, ZeroflawError
@@ -76,8 +77,10 @@ def _prepare(shared: _Shared, number: int) -> _Outcome:
     try:
         scan_hash, item, reading = _computed(shared, number)
     except ZeroflawError as error:
+        insist()
         return _Outcome(str(error))
     except Exception as error:  # one scan that breaks us must not cost the others
+        insist()
         said = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
         return _Outcome(f"{_name(shared.scans, number)}: unexpected {said}; please report it")
     if item is not None:

@@ -170,6 +170,9 @@ def run(
     """
     config = config or CompactConfig()
     generated = generated or Settings()
+    given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
+    fixed = {"weight_decay": 0.02, "watch": "mean_auroc", "state_minutes": 4.0, "together": 2}
+    settings: TrainSettings = checkpoint.build_config(TrainSettings, {**given, **fixed}, "train")
     seen = SyntheticScans(SyntheticSettings(corpus, "train", seed, scans=generated))
     unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0, scans=generated))
     training = PreparedPairs(seen, config)
@@ -180,16 +183,6 @@ def run(
         go_on_from(method, earlier)
     elif ranks.first:  # who gives it to the others as training begins
         fit_scale(method, training)
-    settings = TrainSettings(
-        epochs=epochs,
-        batch=batch,
-        learning_rate=learning_rate,
-        weight_decay=0.02,
-        seed=seed,
-        watch="mean_auroc",
-        state_minutes=4,
-        together=2,
-    )
     watched = FreshScans(PreparedPairs(unseen, config), held_out, workers)
     numbers = range(held_out if ranks.first else 0)
     facts = {"method": method.name, "config": config, "training": settings, "scans": generated}

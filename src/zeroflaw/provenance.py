@@ -98,7 +98,7 @@ def amend(folder: Path, **facts: Any) -> None:
     """Add facts to the `run.json` in `folder`, or write one of them alone. Raises ZeroflawError."""
     try:
         record = dict(json.loads((folder / RUN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         record = {}
     write_record(folder, {**record, **facts})
 
@@ -110,7 +110,7 @@ def _earlier(folder: Path) -> list[dict[str, Any]]:
         runs = [*former.get("earlier", []), former]
         names = ("command", "started", "state", "seconds")
         return [{name: run.get(name) for name in names} for run in runs][-EARLIER:]
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return []
 
 

@@ -27,6 +27,7 @@ TRAINING = tuple(item.name for item in dataclasses.fields(TrainSettings) if item
 LISTS = ("train", "variant", "test", "table")
 ONE_OR_MORE = ("categories", "figures", "published", "beside", "tests")  # brackets may be missing
 TOP = ("title", "about", "checkpoint", "method", "seeds", "speed", *TRAINING, *LISTS)
+TAKEN = ("train", "trained.json", "cell.json", "failed.txt", "lock", "run.json")  # in a cell
 SEPARATORS = '/\\:*?"<>|'  # what no folder may be called with everywhere
 
 
@@ -123,10 +124,10 @@ def read_recipe(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     overrides: KEY=VALUE each, see `override`.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ZeroflawError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ZeroflawError(f"{path}: not TOML ({error})") from None
     for one in overrides:
         override(content, one)
@@ -154,7 +155,7 @@ def override(content: dict[str, Any], given: str) -> None:
         raise ZeroflawError(f"--set {given}: the recipe has no table {'.'.join(path)}")
     try:
         node[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         node[last] = text
 
 
@@ -201,7 +202,7 @@ def build_recipe(content: Mapping[str, Any], name: str, where: str) -> Recipe:
         variants=variants,
         tests=_elements(content, "test", Test, where) or (Test(),),
         tables=_elements(content, "table", Layout, where),
-        speed=content.get("speed", False) is True,
+        speed=_yes(content, "speed", where),
         content=content,
     )
     _check_settings(recipe, where)
@@ -247,6 +248,10 @@ def _check_data(recipe: Recipe, where: str) -> None:
     _no_doubles(names, f"{where}: [[test]]")
     for name in names:
         _folder_name(name, f"{where}: [[test]]")
+        if name.casefold() in TAKEN:
+            raise ZeroflawError(
+                f"{where}: [[test]]: {name!r} is a file of the cell itself; choose another name"
+            )
     for layout in recipe.tables:
         for wanted in layout.tests:
             if wanted not in names:
@@ -331,8 +336,16 @@ def _text(content: Mapping[str, Any], key: str, where: str, needed: bool = True)
     return value
 
 
+def _yes(content: Mapping[str, Any], key: str, where: str) -> bool:
+    value = content.get(key, False)
+    if not isinstance(value, bool):
+        raise ZeroflawError(f"{where}: {key!r} is {value!r}; true or false expected")
+    return value
+
+
 def _folder_name(name: str, where: str) -> None:
-    if any(letter in SEPARATORS or not letter.isprintable() for letter in name) or name[:1] in ". ":
+    strange = any(letter in SEPARATORS or not letter.isprintable() for letter in name)
+    if strange or name[:1] in ". " or len(name.encode()) > 200:
         raise ZeroflawError(f"{where}: {name!r} cannot be a folder; choose a plainer name")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,7 +157,7 @@ def read_run(folder: Path) -> tuple[Mapping[str, Any], list[str]]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}, []
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return {}, [f"{path}: damaged ({' '.join(str(error).split())}); it is left out"]
     if not isinstance(content, dict):
         return {}, [f"{path}: damaged (no object); it is left out"]
@@ -169,7 +168,7 @@ def find_threshold(results: Results, run: Mapping[str, Any]) -> float | None:
     """Return the threshold of a scan's score that the results or the run name, None if none."""
     for told in (results.about, run):
         value = told.get("threshold")
-        if isinstance(value, int | float) and math.isfinite(value):
+        if isinstance(value, int | float) and 0 <= value <= 1:
             return float(value)
     return None
 

@@ -154,7 +154,7 @@ class ScanIndex:
                     self._files[row["file"]] = (size, changed, touched, inode), digest
                 else:
                     self._scans[row["key"]] = str(row["scan"])
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 
 from zeroflaw.cells import Job, State, state_of, work, write_failure
+from zeroflaw.interruption import interruptible
 from zeroflaw.workers import end_with_parent
 
 Outcome = State | str
@@ -30,30 +28,13 @@ def run_jobs(jobs: Sequence[Job], workers: int, devices: Sequence[str], finished
     process that dies makes its cell fail and no other. Raises KeyboardInterrupt after Ctrl-C and
     SIGTERM, once all processes have written their states and ended.
     """
-    with _terminable():
+    with interruptible():
         if workers == 1:
             for number, job in enumerate(jobs):
                 placed = replace(job, device=devices[number % len(devices)])
                 finished(placed, work(placed))
         else:
             _side_by_side(list(jobs), workers, devices, finished)
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """While entered, SIGTERM is a KeyboardInterrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
 
 
 def _side_by_side(
@@ -111,10 +92,10 @@ def _child(job: Job) -> None:
     """Work one job and exit with its code. Ends when the parent does, however that dies."""
     if hasattr(os, "setpgrp"):
         os.setpgrp()  # Ctrl-C in the terminal is the parent's to pass on, once
-    signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
-        code = CODES[work(job)]
+        with interruptible():
+            code = CODES[work(job)]
     except KeyboardInterrupt:
         code = 130
     os._exit(code)

@@ -20,6 +20,7 @@ from zeroflaw.datasets.base import Dataset, Entry, Selection
 from zeroflaw.detector import Detector
 from zeroflaw.geometry.regions import label_regions
 from zeroflaw.inspect import unexpected
+from zeroflaw.interruption import insist
 from zeroflaw.methods.base import Prepared
 from zeroflaw.reports.stored import (
     PREVIEW,
@@ -118,8 +119,10 @@ def score_one(scorer: Scorer, job: Job) -> str:
     try:
         scores = compute(scorer, job)
     except ZeroflawError as error:
+        insist()
         return str(error)
     except Exception as error:  # one scan that breaks us must not cost the others
+        insist()
         return unexpected(Path(job.entry.name), error)
     write_stored(scorer.out, scores)
     return ""

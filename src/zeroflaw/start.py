@@ -60,7 +60,7 @@ def read_settings(config: Path) -> dict[str, Any]:
         values = json.loads(config.read_text(encoding="utf-8"))
     except OSError as error:
         raise ZeroflawError(f"{config}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ZeroflawError(f"{config}: not JSON ({error})") from None
     if not isinstance(values, dict):
         raise ZeroflawError(

@@ -202,7 +202,8 @@ def run(
     0 when done, 130 when interrupted. Raises ZeroflawError for all that a person can put right.
     """
     given = {"epochs": epochs, "batch": batch, "seed": seed, "patience": patience, "watch": watch}
-    settings = TrainSettings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    given = {name: value for name, value in given.items() if value is not None}
+    settings: TrainSettings = checkpoint.build_config(TrainSettings, given, "train")
     dataset = open_dataset(data)
     scans = dataset.select(categories, checked_split(split) if split else dataset.learned)
     held_out = None if validation is None else Folder(validation).select()

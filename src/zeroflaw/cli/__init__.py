@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import io
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 from zeroflaw.cli import benchmark, data, evaluate, inspect, report, synthesize, train, weights
 from zeroflaw.cli.arguments import Wide
+from zeroflaw.interruption import insist, interruptible
 from zeroflaw.types import ZeroflawError, printable
 from zeroflaw.version import __version__
 
@@ -31,12 +29,14 @@ COMMANDS = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `arguments` default to those of the process."""
+    if sys.stdout is None:  # closed, as `>&-` does
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
     given = parser().parse_args(arguments)
     try:
-        with _terminable():
-            code: int = given.run(given)
+        with interruptible():
+            code = _run(given)
         sys.stdout.flush()
         return code
     except ZeroflawError as error:
@@ -46,21 +46,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("zeroflaw: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # who read our output has left, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()
+        return UNUSABLE
+    except OSError as error:
+        if error.filename is None:  # a full disk below our output, of which some is still kept
+            _forget_output()
+        place = "output" if error.filename is None else printable(str(error.filename))
+        print(f"zeroflaw: {place}: {error.strerror or error}; see what is wrong", file=sys.stderr)
         return UNUSABLE
 
 
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """While entered, SIGTERM is Ctrl-C: what works ends its processes and keeps what it has."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+def _forget_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(given: argparse.Namespace) -> int:
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
+        code: int = given.run(given)
+    except ZeroflawError:
+        insist()
+        raise
+    return code
 
 
 def parser() -> argparse.ArgumentParser:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroflaw.encoders.entries import load_entries, read_entries
+from zeroflaw.encoders.sizes import check_blocks, check_sizes
 from zeroflaw.geometry.neighbors import knn_batch
 from zeroflaw.geometry.sample import farthest_point_sample_batch
 
@@ -38,6 +39,10 @@ class PointBERTConfig:
     position_width: int = 128
     layers: tuple[int, ...] = (2, 5, 8, 11)
     projection: int | None = 1280
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "heads", "channels", "embedding", "position_width")
+        check_blocks(self.width, self.heads, self.depth, self.layers)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zeroflaw.encoders.pointbert import PointBERT, PointBERTConfig, group_patches
+from zeroflaw.encoders.sizes import LARGEST, MOST_POINTS, check_sizes
 from zeroflaw.encoders.text import TextTower
 from zeroflaw.geometry.normalize import normalize
 from zeroflaw.geometry.sample import farthest_point_sample
@@ -95,6 +96,16 @@ class BTPConfig:
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.object_weight == 0 and (self.local_weight == 0 or self.modules == "none"):
             raise ValueError("neither the points nor the objects have a loss")
+        self.encoder()  # which checks its own sizes
+        check_sizes(self, "text_space", "hidden", "geometric")
+        check_sizes(self, "points", largest=MOST_POINTS)
+        check_sizes(self, "groups", "patch_size", largest=self.points)
+        if min(self.gfcm) < 1 or max(self.gfcm) > LARGEST:
+            raise ValueError(f"gfcm is {list(self.gfcm)}, expected numbers from 1 to {LARGEST}")
+        if not 0 <= self.prompt_length <= 64:
+            raise ValueError(f"prompt_length is {self.prompt_length}, expected 0 to 64")
+        if not (0 <= self.alpha <= 1 and 0 < self.top_share <= 1):
+            raise ValueError(f"alpha is {self.alpha} and top_share {self.top_share}, shares of 1")
 
     @staticmethod
     def release() -> BTPConfig:

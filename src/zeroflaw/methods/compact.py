@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroflaw.encoders.compact import CompactEncoder
+from zeroflaw.encoders.sizes import MOST_POINTS, check_blocks, check_sizes
 from zeroflaw.geometry.neighbors import interpolate
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
 from zeroflaw.methods.compact_input import (
@@ -54,6 +55,12 @@ class CompactConfig:
     positive_weight: float = 6.0
     kinds: int = len(KINDS)
     away: bool = True
+
+    def __post_init__(self) -> None:
+        check_sizes(self, "width", "heads", "hidden", "embedding", "text_width")
+        check_sizes(self, "dense", largest=MOST_POINTS)
+        check_sizes(self, "groups", "size", largest=self.dense)
+        check_blocks(self.width, self.heads, self.depth, self.layers)
 
 
 class Compact(Method):

@@ -89,7 +89,7 @@ def read_benchmark(folder: Path) -> Benchmark:
         return Benchmark(str(content["title"]), tuple(content["notes"]), cells, tables)
     except OSError as error:
         raise ZeroflawError(f"{path}: cannot be read ({error.strerror}); {again}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ZeroflawError(f"{path}: damaged ({error!r}); {again}") from None
 
 

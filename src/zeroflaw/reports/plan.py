@@ -59,12 +59,23 @@ def read_plan(folder: Path) -> Plan:
         if content.pop("format") != FORMAT:
             raise ValueError("of another version")
         scans = tuple(PlannedScan(**scan) for scan in content.pop("scans"))
+        for scan in scans:
+            _check(scan)
         return Plan(**{**content, "scans": scans, "left_out": tuple(content["left_out"])})
     except OSError as error:
         raise ZeroflawError(
             f"{path}: cannot be read ({error.strerror}); name the --out of an evaluation"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ZeroflawError(
             f"{path}: damaged ({' '.join(repr(error).split())}); run the evaluation again"
         ) from None
+
+
+def _check(scan: PlannedScan) -> None:
+    """Raise ValueError for a scan whose scores would lie nowhere or in another folder."""
+    if not all(isinstance(text, str) for text in (scan.name, scan.category, scan.identity)):
+        raise ValueError("a scan without name, category and identity")
+    scan.name.encode("utf-8", "surrogateescape")
+    if ".." in scan.name.split("/") or scan.name.startswith("/"):
+        raise ValueError(f"{scan.name!r} leads out of the folder")

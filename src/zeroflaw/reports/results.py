@@ -96,7 +96,7 @@ def read_results(folder: Path) -> Results:
         raise ZeroflawError(
             f"{path}: cannot be read ({error.strerror}); run `zeroflaw evaluate` again"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ZeroflawError(
             f"{path}: damaged results ({error!r}); run `zeroflaw evaluate` again"
         ) from None

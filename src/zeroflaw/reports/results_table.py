@@ -27,6 +27,7 @@ TITLES = {
 }
 MEAN, UNDEFINED = "mean", "undefined"
 MISSING = "missing"  # entry of the results' `about`: per category, how many scans have no scores
+STAND_IN = "stand_in"  # entry of the same: whether the weights are random ones
 IN_PERCENT = "In percent. The mean is over categories, each counted once."
 PRO = (
     "PRO: mean share of a defect that is found, averaged up to a false-positive rate of "
@@ -70,6 +71,8 @@ def remarks(results: Results, names: Sequence[str] = FIGURES) -> tuple[str, ...]
     if missing := sum(missing_scans(results).values()):
         total = missing + sum(sum(kinds.values()) for kinds in results.scans.values())
         said.append(f"{missing} of {total} scans are missing from these figures.")
+    if results.about.get(STAND_IN):
+        said.append("Made with stand-in weights: the figures say nothing about the method.")
     return tuple(said)
 
 

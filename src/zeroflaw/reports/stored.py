@@ -133,8 +133,8 @@ def _check(scores: StoredScores) -> None:
     count = len(scores.point)
     if not (scores.point.shape == scores.label.shape == scores.region.shape == (count,)):
         raise ValueError("scores, labels and regions are not of the same points")
-    if not (np.isfinite(scores.point).all() and np.isfinite(scores.object)):
-        raise ValueError("scores are no numbers")
+    if not (np.isfinite(scores.point).all() and 0 <= scores.object <= 1):
+        raise ValueError("scores are no numbers, or not from 0 to 1")
     if scores.label.dtype != np.bool_ or not np.array_equal(scores.region >= 0, scores.label):
         raise ValueError("labels and regions do not agree")
     if scores.preview_points.shape != (len(scores.preview_index), 3):
