@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import safetensors.torch
@@ -146,6 +146,24 @@ def test_unknown_settings_and_methods_are_named(saved: Path) -> None:
     assert "'points' is 'many'; int expected" in complaint(saved)
     edit_card(saved, method="other")
     assert "unknown method 'other'" in complaint(saved)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({"threshold": "high"}, "threshold is 'high'; a number expected"),
+        ({"threshold": float("nan")}, "threshold is nan"),
+        ({"point_threshold": None}, "point_threshold is None"),
+        ({"seen": [1]}, "'seen' names no data set"),
+        ({"seen": {"data": "real3d_ad", "categories": 3}}, "'seen' names no data set"),
+        ({"seen": {"data": "real3d_ad", "categories": [{}]}}, "'seen' names no data set"),
+    ],
+)
+def test_entries_that_inspection_reads_are_what_they_should_be(
+    entry: dict[str, Any], words: str, saved: Path
+) -> None:
+    edit_card(saved, **entry)
+    assert words in complaint(saved)
 
 
 def test_weights_of_another_card_are_refused(saved: Path, tmp_path: Path) -> None:

@@ -27,6 +27,8 @@ from zeroflaw.version import __version__
 
 Card = dict[str, Any]
 
+MOST = 1e9  # of a threshold; scores are from 0 to 1
+
 CARD_DEFAULTS: Card = {
     "threshold": 0.5,
     "point_threshold": 0.5,
@@ -121,7 +123,22 @@ def read_card(path: Path) -> Card:
     for key, kind in (("method", str), ("config", dict), ("sha256", str)):
         if not isinstance(card.get(key), kind):
             raise ZeroflawError(f"{path}: the card needs {key!r} ({kind.__name__}); not a card?")
-    return {**CARD_DEFAULTS, **card}
+    card = {**CARD_DEFAULTS, **card}
+    for key in ("threshold", "point_threshold"):
+        value = card[key]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
+            raise ZeroflawError(f"{path}: {key} is {value!r}; a number expected; correct the card")
+    if not _says_where(card.get("seen")):
+        raise ZeroflawError(f"{path}: 'seen' names no data set and categories; correct the card")
+    return card
+
+
+def _says_where(seen: Any) -> bool:
+    """Whether the entry tells what was trained on, or is not there."""
+    if not isinstance(seen, dict):
+        return seen is None
+    categories = seen.get("categories")
+    return isinstance(categories, list) and all(isinstance(one, str) for one in categories)
 
 
 def build_config(kind: Any, values: Mapping[str, Any], where: str) -> Any:
