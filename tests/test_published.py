@@ -123,6 +123,23 @@ def test_a_categorys_figure_is_over_the_detectors_trained_on_others() -> None:
     assert number(rows["mean"][0]) == pytest.approx((70 + 60 + 75 + 70) / 4)
 
 
+def test_means_over_other_categories_than_the_papers_are_not_subtracted() -> None:
+    layout = Layout(
+        "categories", figures=("point_auroc",), published=("btp_table1",), beside=(BTP,)
+    )
+    (block,) = lay_out(layout, [cell("airplane", 1, car=0.8, fish=0.6)])
+    assert math.isnan(number(block.rows[-1][3]))
+    figures = dict.fromkeys(published_categories(), 0.8)
+    whole = Measured("btp", "airplane", 1, "same", results("real3d_ad", figures))
+    (block,) = lay_out(layout, [whole])
+    assert number(block.rows[-1][3]) == pytest.approx(80.0 - 84.5)
+
+
+def published_categories() -> set[str]:
+    records = read_published("btp_table1").records
+    return {one.category for one in records if one.row == BTP and one.category}
+
+
 def test_what_was_trained_on_does_not_count() -> None:
     scores = results("real3d_ad", {"car": 1.0, "fish": 0.5}, left_out=("car",))
     found = [Measured("btp", "car", 1, "same", scores)]

@@ -220,7 +220,10 @@ def _categories(
                 category_value([one for one in found if one.variant == variant], metric, category)
                 for variant in variants
             ]
-            differences = [_difference(value, theirs[0]) for value in ours if theirs]
+            theirs_too = category or published.covered(layout.beside, data, metric, categories)
+            differences = [
+                _difference(value, theirs[0]) if theirs_too else Value() for value in ours if theirs
+            ]
             rows.append((category or "mean", *ours, *theirs, *differences))
         columns = ("category", *variants, *layout.beside)
         if layout.beside:

@@ -6,7 +6,7 @@ The files in `figures/` keep the papers' numbers and names; here they become one
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -68,6 +68,16 @@ class Published:
             if (one.row, one.data, one.metric, one.category, one.trained) == wanted:
                 return one.value
         return None
+
+    def covered(
+        self, rows: Sequence[str], data: str, metric: str, categories: Collection[str]
+    ) -> bool:
+        """Return whether the categories hold all those that the first row's mean is over."""
+        return all(
+            one.category in categories or one.category == MEAN
+            for one in self.records
+            if (one.row, one.data, one.metric) == (*rows[:1], data, metric)
+        )
 
 
 def read_published(name: str) -> Published:
