@@ -100,3 +100,10 @@ def test_what_only_helps_is_begun_anew_where_it_is_damaged(tmp_path: Path) -> No
     with recorded(tmp_path, verb="test"):
         assert ScanIndex(tmp_path / "index.jsonl").scan("any") is None
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "done"
+
+
+def test_a_message_does_not_repeat_a_large_damaged_file(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "results.json").write_bytes(b"\xff" * 1_000_000)
+    assert len(told(folder, capsys)) < 400

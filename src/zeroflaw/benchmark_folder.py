@@ -13,6 +13,7 @@ from typing import Any
 from zeroflaw.cells import Cell, failure_of, folder_of, measured, state_of
 from zeroflaw.datasets import DATASETS
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.source import said_by
 from zeroflaw.recipe import Recipe, build_recipe
 from zeroflaw.reports.benchmark_table import Block, Measured, lay_out
 from zeroflaw.reports.numbers import plural
@@ -60,7 +61,8 @@ def read_plan(out: Path) -> Plan:
     except FileNotFoundError:
         raise ZeroflawError(f"{out}: holds no benchmark; run one with --out {out}") from None
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ZeroflawError(f"{path}: damaged ({error!r}); start in another folder") from None
+        said = f"{type(error).__name__}: {said_by(error)}"
+        raise ZeroflawError(f"{path}: damaged ({said}); start in another folder") from None
 
 
 def write_plan(out: Path, planned: Plan, recipe: bytes) -> None:

@@ -22,6 +22,7 @@ from zeroflaw.detector import Detector, choose_device, find_weights
 from zeroflaw.evaluate import evaluate, seen_categories
 from zeroflaw.interruption import insist
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.source import said_by
 from zeroflaw.log import processor
 from zeroflaw.methods.base import Method
 from zeroflaw.recipe import ALL, EACH, OTHERS, SAME, Recipe, Test, Train, Variant
@@ -362,21 +363,26 @@ def _speed(detector: Detector) -> float:
 def measured(recipe: Recipe, cell: Cell, out: Path) -> list[Measured]:
     """Return the results of a cell that is done. Raises ZeroflawError if a file is damaged."""
     folder = out / "cells" / cell.name
+    place = folder / DONE
     try:
-        found = json.loads((folder / DONE).read_text(encoding="utf-8"))
+        found = json.loads(place.read_text(encoding="utf-8"))
         missing, hashes, speed = dict(found["missing"]), dict(found["data_hash"]), found["speed"]
+        return [
+            Measured(
+                variant=cell.variant,
+                trained=cell.category,
+                seed=cell.seed,
+                test=test.name or test.data,
+                results=read_results(folder / folder_of(test, cell)),
+                speed=float("nan") if speed is None else float(speed),
+                missing=int(missing.get(test.name or test.data, 0)),
+                data_hash=str(hashes.get(test.name or test.data, "")),
+            )
+            for test in recipe.tests
+        ]
+    except ZeroflawError as error:
+        problem = str(error).rpartition(";")[0]
+        raise ZeroflawError(f"{problem}; delete {place} and run the benchmark again") from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ZeroflawError(f"{folder / DONE}: damaged ({error!r}); delete it and go on") from None
-    return [
-        Measured(
-            variant=cell.variant,
-            trained=cell.category,
-            seed=cell.seed,
-            test=test.name or test.data,
-            results=read_results(folder / folder_of(test, cell)),
-            speed=float("nan") if speed is None else float(speed),
-            missing=int(missing.get(test.name or test.data, 0)),
-            data_hash=str(hashes.get(test.name or test.data, "")),
-        )
-        for test in recipe.tests
-    ]
+        said = f"{type(error).__name__}: {said_by(error)}"
+        raise ZeroflawError(f"{place}: damaged ({said}); delete it and go on") from None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from zeroflaw.io.source import said_by
 from zeroflaw.reports.figure_sections import figures_table, origin, problem_box
 from zeroflaw.reports.grid import Number
 from zeroflaw.reports.markup import (
@@ -90,7 +91,8 @@ def read_benchmark(folder: Path) -> Benchmark:
     except OSError as error:
         raise ZeroflawError(f"{path}: cannot be read ({error.strerror}); {again}") from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ZeroflawError(f"{path}: damaged ({error!r}); {again}") from None
+        said = f"{type(error).__name__}: {said_by(error)}"
+        raise ZeroflawError(f"{path}: damaged ({said}); {again}") from None
 
 
 def benchmark_page(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.source import said_by
 from zeroflaw.types import ZeroflawError
 
 PLAN = "evaluation.json"
@@ -68,7 +69,7 @@ def read_plan(folder: Path) -> Plan:
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ZeroflawError(
-            f"{path}: damaged ({' '.join(repr(error).split())}); run the evaluation again"
+            f"{path}: damaged ({type(error).__name__}: {said_by(error)}); run the evaluation again"
         ) from None
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroflaw.io.atomic import replacing
+from zeroflaw.io.source import said_by
 from zeroflaw.types import ZeroflawError
 
 FORMAT = 1
@@ -97,8 +98,9 @@ def read_results(folder: Path) -> Results:
             f"{path}: cannot be read ({error.strerror}); run `zeroflaw evaluate` again"
         ) from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        said = f"{type(error).__name__}: {said_by(error)}"
         raise ZeroflawError(
-            f"{path}: damaged results ({error!r}); run `zeroflaw evaluate` again"
+            f"{path}: damaged results ({said}); run `zeroflaw evaluate` again"
         ) from None
 
 
