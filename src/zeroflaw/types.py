@@ -77,7 +77,10 @@ class Region:
 
     index: (K,) int64, the scan's points in it. center and extent: (3,), the middle and the edge
     lengths of the axis-aligned box around them. size: the box's diagonal. area_share: its share of
-    the scanned surface, 0 to 1. peak and mean: of the point scores.
+    the scanned surface, 0 to 1. peak and mean: of the point scores. kind and kind_probability: what
+    the detector calls it, None for one that tells no kinds. height: how far it lies at most from
+    the surface around it, positive outside the material, negative for a dent, None where no surface
+    goes around it (see geometry/height.py). area: of the surface, in the scan's squared unit.
     """
 
     index: Int64
@@ -87,6 +90,10 @@ class Region:
     area_share: float
     peak: float
     mean: float
+    kind: str | None = None
+    kind_probability: float | None = None
+    height: float | None = None
+    area: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +101,8 @@ class Inspection:
     """What a detector says of a scan.
 
     score: 0 to 1, how likely the scan has a defect. defective: score >= threshold. point_scores:
-    (N,) float32 in [0, 1], one per point of `scan`, in its order. regions: strongest first.
+    (N,) float32 in [0, 1], one per point of `scan`, in its order. regions: strongest first. prompt:
+    the kind of defect that was asked for, which all of this is about; None for any kind.
     """
 
     scan: Scan
@@ -106,6 +114,7 @@ class Inspection:
     point_threshold: float = 0.5
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
+    prompt: str | None = None
 
     @property
     def defective(self) -> bool:

@@ -51,6 +51,11 @@ class Evidence:
     point_logit: Tensor
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
+    def float(self) -> Evidence:
+        """Return the same in 32 bits, but integers and truth values."""
+        tensors = {n: t.float() if t.is_floating_point() else t for n, t in self.tensors.items()}
+        return Evidence(self.object_logit.float(), self.point_logit.float(), tensors)
+
 
 @dataclass(frozen=True)
 class Target:
@@ -85,21 +90,29 @@ class Target:
 
 @dataclass(frozen=True)
 class Scores:
-    """point: (N,) float32 in [0, 1], one per point of the scan. object: in [0, 1]."""
+    """point: (N,) float32 in [0, 1], one per point of the scan. object: in [0, 1].
+
+    kind: (N, K), how likely each of the method's kinds is at a point if it is defective, summing to
+    1 over them; None for a method without kinds. A method that looks at fewer points may give
+    (M, K) of those, and in row (N,) int64 which of them stands for each point of the scan.
+    """
 
     point: Tensor
     object: float
+    kind: Tensor | None = None
+    row: Tensor | None = None
 
 
 class Method(nn.Module):
     """A detector's mathematics, without files and thresholds.
 
     `config` is a frozen dataclass that rebuilds the method: `type(method)(method.config)`. The
-    constructor touches neither disk nor network.
+    constructor touches neither disk nor network. `kinds` names the kinds of defects it tells apart.
     """
 
     name: str
     config: Any
+    kinds: tuple[str, ...] = ()
 
     def prepare(self, scan: Scan) -> Prepared:
         """Sample, cut patches, compute descriptors and frozen features: once per scan (B = 1)."""
