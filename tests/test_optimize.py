@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiny_method import tiny_items, tiny_method
-from zeroflaw.calibrate import best_threshold
 from zeroflaw.optimize import build_optimizer, learning_rate
+from zeroflaw.thresholds import best_threshold
 from zeroflaw.validate import HeldOut
 
 

@@ -12,7 +12,6 @@ import torch
 from zeroflaw import checkpoint
 from zeroflaw.batches import Item, Shuffled, Source
 from zeroflaw.cache import CachedItems, FeatureCache, hash_frozen
-from zeroflaw.calibrate import thresholds
 from zeroflaw.datasets import checked_split, open_dataset
 from zeroflaw.datasets.base import Selection
 from zeroflaw.datasets.folder import Folder
@@ -26,6 +25,7 @@ from zeroflaw.provenance import recorded
 from zeroflaw.reports.numbers import plural
 from zeroflaw.resume import Interruption, Position
 from zeroflaw.start import start
+from zeroflaw.thresholds import thresholds
 from zeroflaw.types import ZeroflawError
 from zeroflaw.validate import HeldOut
 
