@@ -6,10 +6,12 @@ from torch import nn
 
 from zeroflaw.encoders.compact import CompactEncoder
 from zeroflaw.encoders.pointbert import PointBERT
+from zeroflaw.encoders.pointnet2 import PointNet2
 from zeroflaw.encoders.text import TextTower
 
 ENCODERS: dict[str, type[nn.Module]] = {
     "compact": CompactEncoder,
     "pointbert": PointBERT,
+    "pointnet2": PointNet2,
     "text": TextTower,
 }

@@ -16,6 +16,7 @@ from pathlib import Path
 from torch import nn
 
 from zeroflaw.encoders.pointbert import load_pointbert
+from zeroflaw.encoders.pointnet2 import load_pointnet2
 from zeroflaw.encoders.text import load_text_tower
 from zeroflaw.io.download import Progressed, bar, download, file_digest
 from zeroflaw.types import ZeroflawError
@@ -86,6 +87,21 @@ WEIGHTS: dict[str, WeightFile] = {
             loader=load_text_tower,
             sha256="0d5318839ad03607c48055c45897c655a14c0276a79f6b867934ddd073760e39",
             notes="about 10.2 GB; sha256 from the publisher's page",
+        ),
+        WeightFile(
+            name="pointnet2-s3dis",
+            filename="best_model.pth",
+            publisher="Xu Yan, GitHub yanx27/Pointnet_Pointnet2_pytorch",
+            url="https://github.com/yanx27/Pointnet_Pointnet2_pytorch/raw/"
+            "eb64fe0b4c24055559cea26299cb485dcb43d8dd/"
+            "log/sem_seg/pointnet2_sem_seg/checkpoints/best_model.pth",
+            page="https://github.com/yanx27/Pointnet_Pointnet2_pytorch/tree/master/log/sem_seg/"
+            "pointnet2_sem_seg/checkpoints",
+            licence="MIT, of the repository; trained on S3DIS (its own terms of use)",
+            purpose="GS-CLIP's point encoder: training",
+            loader=load_pointnet2,
+            sha256="5ac6896d077ca7302fc263626f8239cffc9717785f067ea94221194dfcb79625",
+            notes="sha256 as users of the file measured it; the publisher states none",
         ),
     )
 }
