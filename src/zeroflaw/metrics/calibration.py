@@ -121,12 +121,6 @@ def calibration_error(
     return reliability(scores, labels, bins, equal_mass=equal_mass).error()
 
 
-def log_loss(scores: ArrayLike, labels: ArrayLike) -> float:
-    """Return the mean negative log-likelihood of the labels, in nats."""
-    values, marked = _checked(scores, labels)
-    return _loss(np.array([1.0, 0.0]), logit(values), marked.astype(np.float64))[0]
-
-
 def fit_scaling(scores: ArrayLike, labels: ArrayLike, independent: int | None = None) -> Scaling:
     """Return the scaling under which the labels are likeliest.
 
