@@ -8,14 +8,14 @@ names are those of the published checkpoints.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from zeroflaw.encoders.clip_blocks import ResidualBlock
 from zeroflaw.encoders.entries import load_entries, read_entries
 from zeroflaw.types import ZeroflawError
 
@@ -40,52 +40,6 @@ class TextConfig:
     activation: str = "gelu"
 
 
-class CausalAttention(nn.Module):
-    """Self-attention in which a token sees itself and the tokens before it."""
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.randn(3 * width, width) * width**-0.5)
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (P, T, C). Returns the same shape."""
-        count, length, width = x.shape
-        qkv = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        parts = qkv.view(count, length, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
-        out: Tensor = self.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
-        return out
-
-
-class ResidualBlock(nn.Module):
-    """One pre-norm block of the text tower."""
-
-    def __init__(self, width: int, heads: int, activation: str) -> None:
-        super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = CausalAttention(width, heads)
-        self.ln_2 = nn.LayerNorm(width)
-        self.mlp = nn.ModuleDict(
-            {"c_fc": nn.Linear(width, 4 * width), "c_proj": nn.Linear(4 * width, width)}
-        )
-        self.activation = activation
-
-    def forward(self, x: Tensor) -> Tensor:
-        """x: (P, T, C). Returns the same shape."""
-        x = x + self.attn(self.ln_1(x))
-        hidden = self.mlp["c_fc"](self.ln_2(x))
-        if self.activation == "gelu":
-            hidden = functional.gelu(hidden)
-        else:
-            hidden = hidden * torch.sigmoid(1.702 * hidden)
-        out: Tensor = x + self.mlp["c_proj"](hidden)
-        return out
-
-
 class TextTower(nn.Module):
     """Tokens, or learned vectors in their place, to embeddings in the shared space."""
 
@@ -99,7 +53,8 @@ class TextTower(nn.Module):
         self.token_embedding = nn.Embedding(config.vocabulary, width)
         self.positional_embedding = nn.Parameter(torch.randn(config.context_length, width) * 0.01)
         blocks = [
-            ResidualBlock(width, config.heads, config.activation) for _ in range(config.depth)
+            ResidualBlock(width, config.heads, config.activation, causal=True)
+            for _ in range(config.depth)
         ]
         self.transformer = nn.ModuleDict({"resblocks": nn.ModuleList(blocks)})
         self.ln_final = nn.LayerNorm(width)
@@ -110,21 +65,33 @@ class TextTower(nn.Module):
         out: Tensor = self.token_embedding(tokens)
         return out
 
-    def forward(self, embedded: Tensor, end: Tensor) -> Tensor:
+    def forward(
+        self, embedded: Tensor, end: Tensor, deep: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return the embedding of each prompt, (P, projection), not normalised.
 
         embedded: (P, T, width), T up to the context length; gradients flow to it. end: (P,) int64,
-        where each prompt's end token stands; what lies behind it has no influence.
+        where each prompt's end token stands; what lies behind it has no influence. deep: what
+        takes the place of the tokens behind the start token before the second block, the third
+        and so on, each (n, width) or (P, n, width).
         """
         length = embedded.shape[1]
         if length > self.config.context_length:
             raise ZeroflawError(
                 f"a prompt has {length} tokens; the text tower takes {self.config.context_length}"
             )
-        x = embedded + self.positional_embedding[:length]
         blocks = self.transformer["resblocks"]
         assert isinstance(blocks, nn.ModuleList)
-        for block in blocks:
+        deep = () if deep is None else deep
+        if len(deep) >= len(blocks):
+            raise ZeroflawError(
+                f"deep prompts for {len(deep)} blocks; the text tower has {len(blocks) - 1} "
+                "behind its first"
+            )
+        x = embedded + self.positional_embedding[:length]
+        for number, block in enumerate(blocks):
+            if 0 < number <= len(deep):
+                x = _with_prompt(x, deep[number - 1])
             x = block(x)
         last: Tensor = self.ln_final(x[torch.arange(len(x), device=x.device), end])
         return last @ self.text_projection
@@ -133,6 +100,15 @@ class TextTower(nn.Module):
         """tokens: (P, T) int64, the end token the highest number. Returns (P, projection)."""
         end = tokens.argmax(dim=1)
         return self.forward(self.embed(tokens[:, : int(end.max()) + 1]), end)
+
+
+def _with_prompt(x: Tensor, prompt: Tensor) -> Tensor:
+    """Return x, (P, T, width), with the tokens behind the first replaced by the prompt's."""
+    count = prompt.shape[-2]
+    if count >= x.shape[1]:
+        raise ZeroflawError(f"{count} deep prompt tokens do not fit into {x.shape[1]} tokens")
+    prompt = prompt.to(x.dtype).expand(len(x), -1, -1)
+    return torch.cat([x[:, :1], prompt, x[:, 1 + count :]], dim=1)
 
 
 def text_config(entries: Mapping[str, Tensor], activation: str = "gelu") -> TextConfig:
