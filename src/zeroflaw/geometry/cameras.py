@@ -1,4 +1,7 @@
-"""Where to look from: four orthographic views around a scan, and how to frame it in a picture."""
+"""Where to look from: orthographic views around a scan, and how to frame it in a picture.
+
+Reports show four views; view-based detectors read those of `PRESETS`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroflaw.types import Float64, Int64, Scan
+from zeroflaw.types import Float32, Float64, Int64, Scan
 
 FEW = 20_000  # points that are enough to judge extent and orientation
 AZIMUTHS = (30.0, 120.0, 210.0, 300.0)  # degrees: every face of a box is seen in two of them
 ELEVATION = 25.0
 SENSOR_ANGLES = ((0.0, 0.0), (-40.0, 10.0), (40.0, 10.0), (0.0, 50.0))
+
+
+def turns_about(axis: str, degrees: Sequence[float]) -> Float32:
+    """Rotations (V, 3, 3) of a scan about its "x" or "y" axis, counter-clockwise."""
+    angle = np.deg2rad(np.asarray(degrees, dtype=np.float64))
+    first, second = {"x": (1, 2), "y": (2, 0)}[axis]
+    turns = np.tile(np.eye(3), (len(angle), 1, 1))
+    turns[:, first, first] = turns[:, second, second] = np.cos(angle)
+    turns[:, second, first] = np.sin(angle)
+    turns[:, first, second] = -turns[:, second, first]
+    return turns.astype(np.float32)
+
+
+# The views of PointAD (NeurIPS 2024), GS-CLIP and Align3D-AD: rows right, up, toward the viewer.
+PRESETS: dict[str, Float32] = {
+    "front": np.concatenate(
+        [
+            turns_about("x", (-45.0, -15.0, 0.0, 15.0, 45.0)),
+            turns_about("y", (-30.0, -15.0, 15.0, 30.0)),
+        ]
+    ),
+    "around": turns_about("x", tuple(range(-144, 145, 36))),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +79,22 @@ def four_views(scan: Scan) -> tuple[View, View, View, View]:
         ]
     first, second, third, fourth = (View(*pair) for pair in zip(names, turns, strict=True))
     return first, second, third, fourth
+
+
+def preset_rotations(scan: Scan, preset: str | None = None) -> Float32:
+    """The rotations (9, 3, 3) of a preset's views of a scan.
+
+    preset: "front" or "around"; by default "front" for an organised scan and "around" for any
+    other. The front of an organised scan is the side that its sensor saw, told from the order of
+    its grid: rotations of "front" start there. Raises ValueError for an unknown preset.
+    """
+    facing = _facing_sensor(scan)
+    chosen = preset or ("around" if scan.grid is None else "front")
+    if chosen not in PRESETS:
+        raise ValueError(f"unknown views {chosen!r}; choose {' or '.join(PRESETS)}")
+    if chosen != "front" or facing is None:
+        return PRESETS[chosen]
+    return (PRESETS[chosen] @ facing).astype(np.float32)
 
 
 def frame(points: Float64, views: Sequence[View], margin: float = 0.06) -> Frame:
