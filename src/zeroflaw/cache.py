@@ -186,13 +186,18 @@ def hash_method(method: Method) -> str:
     device = next((weight.device.type for weight in method.parameters()), "cpu")
     config = json.dumps(method.preparation(), sort_keys=True, default=str)
     head = "\n".join((method.name, config, device, __version__, torch.__version__))
-    return hashlib.sha256(f"{head}\n{hash_frozen(method)}".encode()).hexdigest()
+    frozen = hash_frozen(method, method.prepared_by)
+    return hashlib.sha256(f"{head}\n{frozen}".encode()).hexdigest()
 
 
-def hash_frozen(method: Method) -> str:
-    """Return a hash of the frozen weights that inspection needs too, such as the encoder's."""
+def hash_frozen(method: Method, starts: tuple[str, ...] = ("",)) -> str:
+    """Return a hash of the frozen weights that inspection needs too, such as the encoder's.
+
+    starts: of the names of those that count.
+    """
     state = method.inspection_state()
-    return hash_tensors((name, state[name]) for name in frozen_names(method) & set(state))
+    names = frozen_names(method) & set(state)
+    return hash_tensors((name, state[name]) for name in names if name.startswith(starts))
 
 
 def frozen_names(method: Method) -> set[str]:

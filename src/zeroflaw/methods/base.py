@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -103,16 +103,29 @@ class Scores:
     row: Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Stage:
+    """One part of a training that goes through several, one after the other.
+
+    training: the stage's own defaults of the settings of the training, by their names.
+    """
+
+    name: str
+    training: Mapping[str, Any]
+
+
 class Method(nn.Module):
     """A detector's mathematics, without files and thresholds.
 
     `config` is a frozen dataclass that rebuilds the method: `type(method)(method.config)`. The
     constructor touches neither disk nor network. `kinds` names the kinds of defects it tells apart.
+    `prepared_by`: how the names of the frozen weights begin that `prepare` uses.
     """
 
     name: str
     config: Any
     kinds: tuple[str, ...] = ()
+    prepared_by: tuple[str, ...] = ("",)
 
     def prepare(self, scan: Scan) -> Prepared:
         """Sample, cut patches, compute descriptors and frozen features: once per scan (B = 1)."""
@@ -149,6 +162,16 @@ class Method(nn.Module):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each with `params` and its own settings."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a training, in order; none where it is one and has the usual defaults."""
+        return ()
+
+    def begin_stage(self, name: str) -> None:
+        """Choose what learns from now on and by which losses."""
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Be told that epoch `epoch` (from 0) of so many begins, of the stage if there are some."""
 
     def finish(self) -> None:
         """Store what inspection needs and training only made possible (text embeddings)."""
