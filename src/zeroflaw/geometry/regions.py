@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.area import point_areas
 from zeroflaw.geometry.cells import gathered, joined, linked_cells, numbered
+from zeroflaw.geometry.height import region_heights
 from zeroflaw.types import Bool, Float32, Float64, Int64, Region, Scan, ScanError
 
 NEIGHBORS = 6
@@ -118,6 +120,11 @@ def _in_order(component: Int64) -> Int64:
     return rank[inverse]
 
 
+def smallest_region(count: int) -> int:
+    """How many points of a scan of `count` points make a region at least."""
+    return max(6, round(np.sqrt(count) / 20.0))
+
+
 def describe_regions(
     scan: Scan, point_scores: Float32, threshold: float, minimum_points: int | None = None
 ) -> tuple[Region, ...]:
@@ -126,32 +133,41 @@ def describe_regions(
     point_scores: (N,), a score that is not finite marks nothing; minimum_points: smaller regions
     are dropped, by default 6 or √N / 20 points, whichever is more. Points belong together within
     2.5 × the spacing of the scan around them. Strongest is the highest peak, then the largest sum
-    of scores over the area. A region's share of the surface weighs each point by the local area per
-    point, so that uneven density does not bias it.
+    of scores over the area. A region's area weighs each point by the local area per point, so that
+    uneven density does not bias it; for its height see `region_heights`.
     """
     scores = np.asarray(point_scores)
     if scores.shape != (len(scan),):
         raise ValueError(f"point scores have shape {scores.shape}, expected ({len(scan)},)")
     if minimum_points is None:
-        minimum_points = max(6, round(np.sqrt(len(scan)) / 20.0))
+        minimum_points = smallest_region(len(scan))
     mask = np.isfinite(scores) & (scores >= threshold)
     inside = np.flatnonzero(mask)
     if len(inside) < max(minimum_points, 1):
         return ()
-    labels, shares = _parts(scan.points, inside)
+    labels, shares, surface = _parts(scan.points, inside)
     order = np.argsort(labels, kind="stable")
     starts = np.flatnonzero(np.diff(labels[order], prepend=-1))
     regions = [
-        _describe(scan, scores, inside[members], shares[members])
+        _describe(scan, scores, inside[members], shares[members], surface)
         for members in np.split(order, starts[1:])
         if len(members) >= minimum_points
     ]
-    regions.sort(key=lambda one: (one.peak, one.mean * one.area_share), reverse=True)
-    return tuple(regions)
+    regions.sort(key=strength, reverse=True)
+    index, areas = [one.index for one in regions], [one.area or 0.0 for one in regions]
+    heights = region_heights(scan, index, areas)
+    return tuple(replace(one, height=h) for one, h in zip(regions, heights, strict=True))
 
 
-def _parts(points: Float64, inside: Int64, *, distinct: bool = False) -> tuple[Int64, Float64]:
-    """The region of each marked point and its share of the surface, (K,).
+def strength(region: Region) -> tuple[float, float]:
+    """By which regions are sorted: the peak, then the sum of scores over the area."""
+    return region.peak, region.mean * region.area_share
+
+
+def _parts(
+    points: Float64, inside: Int64, *, distinct: bool = False
+) -> tuple[Int64, Float64, float]:
+    """The region of each marked point, its share of the surface, (K,), and the whole surface.
 
     inside: (K,) indices; distinct: whether the points are known to lie at different places.
     """
@@ -165,7 +181,7 @@ def _parts(points: Float64, inside: Int64, *, distinct: bool = False) -> tuple[I
     shares = areas / surface if surface > 0.0 else np.full(len(inside), 1.0 / len(points))
     reach = REACH * _SPACING_OF_AREA * np.sqrt(areas)
     everywhere = np.ones(len(inside), dtype=np.bool_)
-    return connected_regions(points[inside], everywhere, reach), shares
+    return connected_regions(points[inside], everywhere, reach), shares, surface
 
 
 def _crowded(points: Float64) -> bool:
@@ -176,15 +192,15 @@ def _crowded(points: Float64) -> bool:
     return len(few) - len(np.unique(few, axis=0)) > len(few) / 256
 
 
-def _by_places(points: Float64, inside: Int64) -> tuple[Int64, Float64]:
+def _by_places(points: Float64, inside: Int64) -> tuple[Int64, Float64, float]:
     """The same where many points lie at one place: they are one, and divide its share."""
     place, first = numbered(points)
     marked, own = np.unique(place[inside], return_inverse=True)
-    labels, shares = _parts(points[first], marked, distinct=True)
-    return labels[own], (shares / np.bincount(own))[own]
+    labels, shares, surface = _parts(points[first], marked, distinct=True)
+    return labels[own], (shares / np.bincount(own))[own], surface
 
 
-def _by_cells(points: Float64, inside: Int64) -> tuple[Int64, Float64]:
+def _by_cells(points: Float64, inside: Int64) -> tuple[Int64, Float64, float]:
     """The same for very many marked points, joined where their cells' means are within reach.
 
     A gap narrower than 2.5 cells, about a hundredth of what the marked points extend over, may be
@@ -200,18 +216,22 @@ def _by_cells(points: Float64, inside: Int64) -> tuple[Int64, Float64]:
     held = np.minimum(areas * count, np.maximum(areas, _FULLEST * edge**2))
     shares = held / count / surface
     reach = REACH * np.maximum(_SPACING_OF_AREA * np.sqrt(areas), edge)
-    return _locally_linked(cKDTree(means), means, reach)[cell], shares[cell]
+    return _locally_linked(cKDTree(means), means, reach)[cell], shares[cell], surface
 
 
-def _describe(scan: Scan, scores: NDArray[Any], index: Int64, share: Float64) -> Region:
+def _describe(
+    scan: Scan, scores: NDArray[Any], index: Int64, shares: Float64, surface: float
+) -> Region:
     points = scan.points[index]
     low, high = points.min(axis=0), points.max(axis=0)
+    share = float(min(shares.sum(), 1.0))
     return Region(
         index=index,
         center=(low + high) / 2.0,
         extent=high - low,
         size=float(np.linalg.norm(high - low)),
-        area_share=float(min(share.sum(), 1.0)),
+        area_share=share,
         peak=float(scores[index].max()),
         mean=float(scores[index].mean(dtype=np.float64)),
+        area=share * surface,
     )
