@@ -17,6 +17,7 @@ from zeroflaw.types import ZeroflawError
 COMMANDS = [
     [],
     ["inspect"],
+    ["calibrate"],
     ["train"],
     ["evaluate"],
     ["benchmark"],
@@ -89,6 +90,9 @@ def test_the_module_is_the_command() -> None:
         [],
         ["inspect"],
         ["look"],
+        ["calibrate"],
+        ["calibrate", "x.ply", "--false-alarms", "0"],
+        ["calibrate", "x.ply", "--false-alarms", "nan"],
         ["inspect", "x.ply", "--threshold", "2"],
         ["inspect", "x.ply", "--threshold", "nan"],
         ["inspect", "x.ply", "--threshold", "high"],

@@ -22,6 +22,7 @@ from zeroflaw.io.atomic import replacing
 from zeroflaw.io.download import file_digest
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
+from zeroflaw.metrics.calibration import Scalings
 from zeroflaw.types import ZeroflawError
 from zeroflaw.version import __version__
 
@@ -128,6 +129,10 @@ def read_card(path: Path) -> Card:
         value = card[key]
         if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < MOST:
             raise ZeroflawError(f"{path}: {key} is {value!r}; a number expected; correct the card")
+    try:
+        Scalings.read(card.get("calibration"))
+    except ZeroflawError as error:
+        raise ZeroflawError(f"{path}: 'calibration': {error}; correct the card") from None
     if not _says_where(card.get("seen")):
         raise ZeroflawError(f"{path}: 'seen' names no data set and categories; correct the card")
     return card

@@ -14,10 +14,12 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from zeroflaw import checkpoint
+from zeroflaw.calibration_file import Calibration, read_calibration
 from zeroflaw.geometry.regions import describe_regions
 from zeroflaw.io import read, scan_from_array
 from zeroflaw.methods.base import Method, Prepared, Scores
-from zeroflaw.types import Float32, Inspection, Scan, ZeroflawError
+from zeroflaw.metrics.calibration import Scalings
+from zeroflaw.types import Float32, Inspection, Promise, Scan, ZeroflawError
 
 Inspectable = str | Path | Scan | ArrayLike | Tensor
 
@@ -26,7 +28,9 @@ class Detector:
     """Finds defects with a trained method.
 
     method: in evaluation mode, moved to `device`. card: what its checkpoint says of it; the entries
-    `threshold` (of the scan's score, 0 to 1) and `point_threshold` (of a point's) are read here.
+    `threshold` (of the scan's score, 0 to 1) and `point_threshold` (of a point's) are read here,
+    and `calibration`, which makes probabilities of the method's scores; both thresholds are of
+    these.
     """
 
     def __init__(
@@ -44,19 +48,23 @@ class Detector:
         self.method = method.eval().to(self.device)
         self.threshold = float(self.card.get("threshold", 0.5) if threshold is None else threshold)
         self.point_threshold = float(self.card.get("point_threshold", 0.5))
+        self.scalings = Scalings.read(self.card.get("calibration"))
+        self.promise: Promise | None = None
 
     @staticmethod
     def load(
         name_or_path: str | Path = "compact",
         device: str | torch.device = "auto",
         threshold: float | None = None,
+        calibration: str | Path | None = None,
     ) -> Detector:
         """The detector that ships with the package under this name, or the one in a checkpoint.
 
         device: "auto" (a CUDA device where there is one), "cpu", "cuda", "cuda:1", …. threshold: in
-        place of the card's. A checkpoint's detector is called by its method and by the ends of the
-        path, such as "btp (seahorse/last)". Raises ZeroflawError for an unknown name, a damaged
-        file, a bad device.
+        place of the card's. calibration: a file of `zeroflaw calibrate`, whose thresholds are taken
+        instead. A checkpoint's detector is called by its method and by the ends of the path, such
+        as "btp (seahorse/last)". Raises ZeroflawError for an unknown name, a damaged file, a bad
+        device, and a calibration of another detector.
         """
         chosen = choose_device(device)
         path = find_weights(name_or_path)
@@ -64,7 +72,19 @@ class Detector:
         name = path.stem
         if str(name_or_path) not in shipped():
             name = f"{method.name} ({path.resolve().parent.name}/{name})"
-        return Detector(method, card, name=name, device=chosen, threshold=threshold)
+        detector = Detector(method, card, name=name, device=chosen, threshold=threshold)
+        if calibration is not None:
+            detector.rely_on(Path(calibration), read_calibration(Path(calibration)))
+        return detector
+
+    def rely_on(self, source: Path, calibration: Calibration) -> None:
+        """Take the thresholds of a calibration, read from `source`.
+
+        Raises ZeroflawError if another detector gave its scores.
+        """
+        calibration.check(source, self.card, self.name)
+        self.threshold, self.point_threshold = calibration.threshold, calibration.point_threshold
+        self.promise = calibration.promise(source)
 
     def inspect(self, subject: Inspectable) -> Inspection:
         """What the detector says of a scan: its score, one score per point, its regions.
@@ -86,6 +106,7 @@ class Detector:
             point_threshold=self.point_threshold,
             seconds=time.perf_counter() - started,
             notes=scan.notes,
+            promise=self.promise,
         )
 
     def scores(
@@ -100,7 +121,11 @@ class Detector:
             prepared = (prepare or self.method.prepare)(scan).to(self.device)
             scores = self.method.score(self.method(prepared), scan, prepared)
         points = _checked(scores, scan, self.name)
-        return min(max(float(scores.object), 0.0), 1.0), points, prepared
+        whole = min(max(float(scores.object), 0.0), 1.0)
+        if self.scalings is not None:
+            whole = float(self.scalings.object.apply(whole))
+            points = self.scalings.point.apply(points).astype(np.float32)
+        return whole, points, prepared
 
 
 def as_scan(subject: Inspectable) -> Scan:

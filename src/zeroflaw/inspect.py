@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zeroflaw.files import Failure, display_names, find_scans, output_names
 from zeroflaw.interruption import insist
-from zeroflaw.types import ZeroflawError, printable
+from zeroflaw.types import Promise, ZeroflawError, printable
 
 if TYPE_CHECKING:
     from zeroflaw.detector import Detector
@@ -26,7 +26,8 @@ class Request:
 
     inputs: files, folders, patterns. out: folder for a coloured PLY, a PNG and a JSON per scan.
     threshold: of the scan's score, in place of the detector's own. remove_plane: leave out the
-    plane that the part stands on, and what else is around it.
+    plane that the part stands on, and what else is around it. calibration: a file of `zeroflaw
+    calibrate`, whose thresholds are taken instead.
     """
 
     inputs: tuple[str, ...]
@@ -38,6 +39,7 @@ class Request:
     pictures: bool = True
     as_json: bool = False
     fail_on_defect: bool = False
+    calibration: Path | None = None
 
 
 @dataclass
@@ -47,6 +49,7 @@ class Outcome:
     rows: list[Row] = field(default_factory=list)
     summaries: list[dict[str, Any]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    promise: Promise | None = None
     interrupted: bool = False
 
     def exit_code(self, fail_on_defect: bool) -> int:
@@ -60,6 +63,8 @@ class Outcome:
 
 def run(request: Request) -> int:
     """Inspect all, say what was found, return the exit code. Raises ZeroflawError."""
+    if request.calibration is not None and request.threshold is not None:
+        raise ZeroflawError("inspect: --calibration holds the threshold; leave out --threshold")
     started = time.perf_counter()
     paths, failures = find_scans(request.inputs)
     outcome = Outcome(failures=failures)
@@ -78,10 +83,16 @@ def run(request: Request) -> int:
 
 def inspect_all(request: Request, paths: Sequence[Path], outcome: Outcome) -> None:
     """Inspect one file after the other into `outcome`; a bad one does not stop the others."""
+    from zeroflaw.calibration_file import read_calibration
     from zeroflaw.detector import Detector
     from zeroflaw.reports.progress import progress
 
     detector = Detector.load(request.detector, request.device, request.threshold)
+    if request.calibration is not None:
+        calibration = read_calibration(request.calibration)
+        calibration.check_plane(request.calibration, request.remove_plane)
+        detector.rely_on(request.calibration, calibration)
+    outcome.promise = detector.promise
     shown, stems = display_names(paths), output_names(paths, request.out)
     try:
         with progress(len(paths)) as step:
@@ -159,7 +170,7 @@ def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
     from rich.text import Text
 
     from zeroflaw.reports.numbers import plural
-    from zeroflaw.reports.table import defects, footnotes, overview
+    from zeroflaw.reports.table import defects, footnotes, overview, promised
 
     console = Console(highlight=False, soft_wrap=False)
     rows = outcome.rows
@@ -173,6 +184,8 @@ def print_tables(request: Request, outcome: Outcome, seconds: float) -> None:
         for row, said in zip(rows, outcome.summaries, strict=True):
             for note in said["notes"] if request.remove_plane else ():
                 console.print(Text(f"{row.name}: {note}", style="dim"))
+        if outcome.promise is not None:
+            console.print(Text(promised(outcome.promise), style="dim"))
     parts = [plural(len(rows), "scan") + " inspected"]
     parts.append(f"{sum(row.defective for row in rows)} defective")
     if outcome.failures:

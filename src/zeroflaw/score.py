@@ -57,16 +57,16 @@ class Scorer:
 def hash_detector(detector: Detector) -> str:
     """Return a hash of all that scores depend on besides the scan.
 
-    That is the method with its settings and weights, the kind of device, and the versions of
-    zeroflaw and torch. The card is none of it.
+    That is the method with its settings and weights, how its scores are calibrated, the kind of
+    device, and the versions of zeroflaw and torch. The rest of the card is none of it.
     """
     method = detector.method
     settings = json.dumps(dataclasses.asdict(method.config), sort_keys=True, default=str)
     versions = (__version__, torch.__version__, detector.device.type)
     weights = hash_tensors(method.inspection_state().items())
-    return hashlib.sha256(
-        "\n".join((method.name, settings, *versions, weights)).encode()
-    ).hexdigest()
+    calibrated = () if detector.scalings is None else (repr(detector.scalings),)
+    parts = (method.name, settings, *versions, weights, *calibrated)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def identify(dataset: Dataset, entry: Entry, detector: str, hashed: Callable[[Path], bytes]) -> str:

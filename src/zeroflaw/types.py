@@ -96,13 +96,28 @@ class Region:
     area: float | None = None
 
 
+@dataclass(frozen=True)
+class Promise:
+    """What thresholds from the user's own good scans keep.
+
+    source: the calibration's file. scans: how many good scans it is from. false_alarms: the highest
+    probability, 0 to 1, of a false alarm. guarantee: what exactly is promised, in words.
+    """
+
+    source: str
+    scans: int
+    false_alarms: float
+    guarantee: str
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """What a detector says of a scan.
 
     score: 0 to 1, how likely the scan has a defect. defective: score >= threshold. point_scores:
     (N,) float32 in [0, 1], one per point of `scan`, in its order. regions: strongest first. prompt:
-    the kind of defect that was asked for, which all of this is about; None for any kind.
+    the kind of defect that was asked for, which all of this is about; None for any kind. promise:
+    what the thresholds keep if they are from a calibration; None for the detector's own.
     """
 
     scan: Scan
@@ -115,6 +130,7 @@ class Inspection:
     seconds: float = 0.0
     notes: tuple[str, ...] = field(default=())
     prompt: str | None = None
+    promise: Promise | None = None
 
     @property
     def defective(self) -> bool:

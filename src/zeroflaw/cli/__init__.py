@@ -8,7 +8,17 @@ import os
 import sys
 from collections.abc import Sequence
 
-from zeroflaw.cli import benchmark, data, evaluate, inspect, report, synthesize, train, weights
+from zeroflaw.cli import (
+    benchmark,
+    calibrate,
+    data,
+    evaluate,
+    inspect,
+    report,
+    synthesize,
+    train,
+    weights,
+)
 from zeroflaw.cli.arguments import Wide
 from zeroflaw.interruption import insist, interruptible
 from zeroflaw.types import ZeroflawError, printable
@@ -17,6 +27,7 @@ from zeroflaw.version import __version__
 UNUSABLE, INTERRUPTED = 2, 130
 COMMANDS = (
     inspect,
+    calibrate,
     train,
     evaluate,
     benchmark,

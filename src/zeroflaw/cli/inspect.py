@@ -36,6 +36,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help=("score, 0 to 1, from which a scan is defective (default: the detector's own)"),
     )
     add(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="thresholds that zeroflaw calibrate learned from good scans of your part",
+    )
+    add(
         "--remove-plane",
         action="store_true",
         help="leave out the table that the part stands on, and what else is around it",
@@ -62,5 +68,6 @@ def run(given: argparse.Namespace) -> int:
             pictures=not given.no_pictures,
             as_json=given.json,
             fail_on_defect=given.fail_on_defect,
+            calibration=given.calibration,
         )
     )

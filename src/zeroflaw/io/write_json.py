@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroflaw.io.atomic import replacing
-from zeroflaw.types import Inspection, Region
+from zeroflaw.types import Inspection, Promise, Region
 
 
 def summary(inspection: Inspection) -> dict[str, Any]:
@@ -24,6 +24,19 @@ def summary(inspection: Inspection) -> dict[str, Any]:
         "dropped": int(scan.dropped),
         "regions": [region_summary(region) for region in inspection.regions],
         "notes": list(inspection.notes),
+        "calibration": promise_summary(inspection.promise),
+    }
+
+
+def promise_summary(promise: Promise | None) -> dict[str, Any] | None:
+    """Which calibration the thresholds are from, and what it promises."""
+    if promise is None:
+        return None
+    return {
+        "file": promise.source,
+        "scans": promise.scans,
+        "false_alarms": promise.false_alarms,
+        "guarantee": promise.guarantee,
     }
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from scipy.special import expit
 
 from zeroflaw.metrics.counts import checked_scores
@@ -54,6 +53,25 @@ class Scaling:
                 f"{entry!r} is no calibration; a temperature above 0 and a bias are expected"
             )
         return Scaling(float(found[0]), float(found[1]))
+
+
+@dataclass(frozen=True)
+class Scalings:
+    """What a detector does to the scores of scans and of points."""
+
+    object: Scaling
+    point: Scaling
+
+    @staticmethod
+    def read(entry: Any) -> Scalings | None:
+        """Return what the entry `calibration` of a card says, None if there is none.
+
+        Raises ZeroflawError for an entry that is none.
+        """
+        if entry is None:
+            return None
+        parts = entry if isinstance(entry, dict) else {}
+        return Scalings(Scaling.read(parts.get("object")), Scaling.read(parts.get("point")))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +165,8 @@ def fit_scaling(scores: ArrayLike, labels: ArrayLike, independent: int | None = 
 
 def _minimise(logits: Float64, targets: Float64, most_bias: float) -> tuple[Float64, float]:
     """The slope and bias, (2,), of the lowest loss, and the loss, which is convex in them."""
+    from scipy.optimize import minimize  # takes longer to import than an inspection should wait
+
     bounds = [(1 / SOFTEST, 1 / HARDEST), (-most_bias, most_bias)]
     start = np.array([1.0, 0.0])
     found = minimize(

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from zeroflaw.metrics.counts import checked_scores
 from zeroflaw.types import ZeroflawError
@@ -60,4 +60,4 @@ def likely_rate(count: int, false_alarms: float, confidence: float = 0.9) -> flo
     bound. Vovk (2012), "Conditional Validity of Inductive Conformal Predictors".
     """
     rank = conformal_rank(count, false_alarms)
-    return float(beta.ppf(confidence, count + 1 - rank, rank))
+    return float(betaincinv(count + 1 - rank, rank, confidence))

@@ -124,6 +124,8 @@ def _write_header(picture: Image.Image, inspection: Inspection) -> None:
     if regions:
         parts.append(f"largest {length_text(max(region.size for region in regions))}")
     parts.append(f"detector {inspection.detector}")
+    if inspection.promise is not None:
+        parts.append(f"false alarms at most {100 * inspection.promise.false_alarms:g} %")
     pen.text((MARGIN, 40), " · ".join(parts), fill=FAINT, font=_font(14))
 
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zeroflaw.reports.numbers import length_text, percent_text, place_text
-from zeroflaw.types import Inspection, Region
+from zeroflaw.types import Inspection, Promise, Region, printable
 
 LISTED = 5  # regions of one scan in the table; the JSON has all
 
@@ -84,6 +84,15 @@ def defects(row: Row) -> Table:
             f"{region.peak:.2f}",
         )
     return table
+
+
+def promised(promise: Promise) -> str:
+    """Which calibration was used, and what it keeps, on one line."""
+    rate = f"at most {100 * promise.false_alarms:g} %"
+    return (
+        f"calibrated by {printable(promise.source)}: {rate} of good scans like its "
+        f"{promise.scans} are called defective, {rate} show a marked place"
+    )
 
 
 def footnotes(rows: Sequence[Row]) -> list[str]:
