@@ -15,6 +15,7 @@ from pathlib import Path
 
 from torch import nn
 
+from zeroflaw.encoders.clip_weights import load_towers
 from zeroflaw.encoders.pointbert import load_pointbert
 from zeroflaw.encoders.pointnet2 import load_pointnet2
 from zeroflaw.encoders.text import load_text_tower
@@ -102,6 +103,34 @@ WEIGHTS: dict[str, WeightFile] = {
             loader=load_pointnet2,
             sha256="5ac6896d077ca7302fc263626f8239cffc9717785f067ea94221194dfcb79625",
             notes="sha256 as users of the file measured it; the publisher states none",
+        ),
+        WeightFile(
+            name="clip-vit-l-336",
+            filename="ViT-L-14-336px.pt",
+            publisher="OpenAI, as its repository github.com/openai/CLIP loads it",
+            url="https://openaipublic.azureedge.net/clip/models/"
+            "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02/ViT-L-14-336px.pt",
+            page="https://github.com/openai/CLIP",
+            licence="MIT for the repository; its model card calls the weights a research output",
+            purpose="both towers of the view-based methods: training; inspection needs the visual",
+            loader=load_towers,
+            size=934_088_680,
+            sha256="3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+            notes="sha256 from the address, as the publisher checks it; size as users measured it",
+        ),
+        WeightFile(
+            name="clip-vit-l-336-float32",
+            filename="pytorch_model.bin",
+            publisher="OpenAI, Hugging Face openai/clip-vit-large-patch14-336",
+            url="https://huggingface.co/openai/clip-vit-large-patch14-336/resolve/main/"
+            "pytorch_model.bin",
+            page="https://huggingface.co/openai/clip-vit-large-patch14-336",
+            licence="MIT for the repository; its model card calls the weights a research output",
+            purpose="the same weights as clip-vit-l-336 in Hugging Face's layout",
+            loader=load_towers,
+            size=1_711_974_081,
+            sha256="c6032c2e0caae3dc2d4fba35535fa6307dbb49df59c7e182b1bc4b3329b81801",
+            notes="sha256 from the publisher's page; size as users of the file measured it",
         ),
     )
 }
