@@ -252,9 +252,10 @@ def _is_dataset(node: Definition, used: set[str]) -> bool:
 
 
 def _is_method(node: Definition, used: set[str]) -> bool:
-    """A class that extends Method."""
+    """A class that extends Method, or what some of them share, which is called …Method too."""
     del used
-    return _extends(node, "Method")
+    bases = [ast.unparse(base) for base in getattr(node, "bases", [])]
+    return any(base.endswith("Method") for base in bases) and not node.name.endswith("Method")
 
 
 def _is_encoder(node: Definition, used: set[str]) -> bool:

@@ -19,11 +19,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from zeroflaw import checkpoint
+from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.encoders.text import TextConfig, TextTower
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.types import Scan, ZeroflawError
 
+CLIP: dict[str, Any] = {
+    "image": 56,
+    "width": 32,
+    "layers": 3,
+    "heads": 2,
+    "text_width": 32,
+    "text_layers": 3,
+    "text_heads": 2,
+    "vocabulary": 49408,
+    "embedding": 32,
+    "vv_layers": 2,
+}
 SMALL: dict[str, dict[str, Any]] = {
     "btp": {
         "points": 256,
@@ -51,6 +64,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "layers": [1, 2],
         "text_width": 16,
     },
+    "pointad": {"clip": CLIP, "points": 512, "precision": "float32"},
 }
 # The same where the method looks at fewer points than the test's scans have.
 THINNED: dict[str, dict[str, Any]] = {"compact": {"dense": 1024}}
@@ -72,7 +86,9 @@ def build(name: str, seed: int = 0, **changes: Any) -> Method:
 def ready_to_train(name: str) -> Method:
     """The same in training, with the text tower that some methods take from a file."""
     method: Any = build(name)
-    if hasattr(method, "learn_prompts"):
+    if "clip" in SMALL[name]:
+        method.learn_prompts(CLIPText(method.config.clip))
+    elif hasattr(method, "learn_prompts"):
         config = TextConfig(width=16, depth=2, heads=2, projection=SMALL[name]["text_space"])
         method.learn_prompts(TextTower(config))
     trained: Method = method.train()

@@ -60,8 +60,8 @@ def test_a_recipe_says_what_is_trained_and_tested(recipe: Path) -> None:
     assert found.method_settings(bare)["modules"] == "mgfem"
     assert found.method_settings(bare)["points"] == 64
     assert found.method_settings(bare)["rule"] == "max"
-    assert (found.train_settings(full, 2).epochs, found.train_settings(full, 2).seed) == (3, 2)
-    assert found.train_settings(bare, 1).epochs == 1
+    assert found.train_settings(full, 2) == {"epochs": 3, "seed": 2}
+    assert found.train_settings(bare, 1)["epochs"] == 1
     assert found.tests[0].categories == ("others",)
     assert found.tables[0].figures == ("object_auroc",)
 
@@ -135,7 +135,7 @@ def test_values_can_be_set_from_outside(recipe: Path) -> None:
     ]
     found = read_recipe(recipe, changes)
     full, bare = found.variants
-    assert found.train_settings(full, 1).epochs == 7
+    assert found.train_settings(full, 1)["epochs"] == 7
     assert found.method_settings(full)["rule"] == "top"
     assert found.method_settings(full)["points"] == 128
     assert found.method_settings(bare)["points"] == 32

@@ -29,7 +29,7 @@ from zeroflaw.recipe import ALL, EACH, OTHERS, SAME, Recipe, Test, Train, Varian
 from zeroflaw.reports.benchmark_table import Measured
 from zeroflaw.reports.results import read_results
 from zeroflaw.start import start
-from zeroflaw.train import fit
+from zeroflaw.train import fit, staged
 from zeroflaw.types import ZeroflawError
 
 State = Literal["done", "failed", "open"]
@@ -292,7 +292,7 @@ def _train(job: Job) -> Path:
     history = fit(
         method,
         scans,
-        job.recipe.train_settings(job.variant, cell.seed),
+        staged(method, job.recipe.train_settings(job.variant, cell.seed)),
         out,
         cache=job.out / "cache",
         device=choose_device(job.device),

@@ -93,9 +93,9 @@ class Recipe:
         """Return the method's settings in a variant."""
         return {**self.settings, **variant.method}
 
-    def train_settings(self, variant: Variant, seed: int) -> TrainSettings:
-        """Return the training's settings in a variant."""
-        return TrainSettings(**{**self.training, **variant.training}, seed=seed)
+    def train_settings(self, variant: Variant, seed: int) -> dict[str, Any]:
+        """Return the training's settings in a variant, but those that have the usual value."""
+        return {**self.training, **variant.training, "seed": seed}
 
 
 def bundled() -> dict[str, Path]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zeroflaw.checkpoint import build_config
+from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
+from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.encoders.pointbert import PointBERT
 from zeroflaw.encoders.text import TextConfig, TextTower
+from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.methods.btp_published import published_btp
+from zeroflaw.methods.view_published import published_views
+from zeroflaw.methods.views import ViewConfig, ViewMethod
 from zeroflaw.types import ZeroflawError
 
 STAND_IN = 0  # seed of the weights that stand in for published ones, whatever the training's seed
@@ -30,20 +36,41 @@ def start(
     """Return the method, ready to train, its heads drawn from torch's random state.
 
     config: settings other than the defaults, or a JSON file with them. encoder, text_tower: files
-    of the published weights, by default those that `zeroflaw weights` keeps. stand_in: random ones
-    instead, always the same, for trying things out without a download. Raises ZeroflawError for a
-    method that is not trained on a folder, for unknown settings, and for a missing file, saying
-    how to get it.
+    of the published weights, by default those that `zeroflaw weights` keeps; a view-based method
+    takes CLIP's one file as the encoder's. stand_in: random ones instead, always the same, for
+    trying things out without a download. Raises ZeroflawError for a method that is not trained on a
+    folder, for unknown settings, and for a missing file, saying how to get it.
     """
-    if method != BTP.name:
-        raise ZeroflawError(f"{method!r} cannot be trained on a folder of scans; {BTP.name} can")
+    if method not in STARTS:
+        able = ", ".join(STARTS)
+        raise ZeroflawError(f"{method!r} cannot be trained on a folder of scans; {able} can")
     given = read_settings(config) if isinstance(config, Path) else config or {}
     where = str(config) if isinstance(config, Path) else method
-    settings: BTPConfig = build_config(BTPConfig, given, where)
-    if not stand_in:
-        return published_btp(settings, encoder, text_tower)
-    if encoder or text_tower:
+    if stand_in and (encoder or text_tower):
         raise ZeroflawError("stand-in weights were asked for and files of weights given; choose")
+    if METHODS[method] is not BTP and text_tower:
+        raise ZeroflawError(
+            f"{method}: both towers are in the one file of CLIP; give it as the encoder's weights"
+        )
+    return STARTS[method](METHODS[method], Given(given, where, encoder, text_tower, stand_in))
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a method is started with. where: the source of the settings, for messages."""
+
+    settings: Mapping[str, Any]
+    where: str
+    encoder: Path | None
+    text_tower: Path | None
+    stand_in: bool
+
+
+def start_btp(kind: Any, given: Given) -> Method:
+    """Return BTP with ULIP-2's encoder and OpenCLIP's text tower, or with random ones."""
+    settings: BTPConfig = build_config(kind.Config, given.settings, given.where)
+    if not given.stand_in:
+        return published_btp(settings, given.encoder, given.text_tower)
     btp = BTP(settings)
     small = TextConfig(width=64, depth=2, heads=1, projection=settings.text_space)
     with torch.random.fork_rng(devices=[]):
@@ -52,6 +79,31 @@ def start(
         tower = TextTower(small)
     btp.learn_prompts(tower)
     return btp
+
+
+def start_views(kind: Any, given: Given) -> Method:
+    """Return a view-based method with CLIP's towers, or with small random ones.
+
+    Settings that name CLIP's sizes are kept to; else they are the file's or the stand-in's.
+    """
+    settings: ViewConfig = build_config(kind.Config, given.settings, given.where)
+    own_sizes = "clip" in given.settings
+    if not given.stand_in:
+        return published_views(kind, settings, given.encoder, own_sizes)
+    if not own_sizes:
+        settings = replace(settings, clip=CLIPConfig.small())
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(STAND_IN)
+        towers = CLIPVisual(settings.clip), CLIPText(settings.clip)
+    method: ViewMethod = kind(settings)
+    method.use_clip(*towers)
+    return method
+
+
+STARTS: dict[str, Callable[[Any, Given], Method]] = {
+    "btp": start_btp,
+    "pointad": start_views,
+}
 
 
 def read_settings(config: Path) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def train(
 def fit(
     method: Method,
     scans: Selection,
-    settings: TrainSettings,
+    settings: TrainSettings | Sequence[TrainSettings],
     out: Path,
     held_out: Selection | None = None,
     *,
@@ -98,12 +98,15 @@ def fit(
 ) -> History:
     """Train `method` on labelled scans from cached features, then set the checkpoint's thresholds.
 
-    held_out: scans by which the best epoch and the thresholds are chosen; without them the last
-    epoch and the training scans. cache: folder for what `prepare` gives, by default `out/cache`;
-    workers: processes that fill it, None for as many as are worth while. Else as `train`, which it
-    calls.
+    settings: of the training, or of each of the method's stages (see `staged`); all but the last
+    have a folder of their own in `out`, named like them. held_out: scans by which the best epoch
+    and the thresholds are chosen; without them the last epoch and the training scans. cache: folder
+    for what `prepare` gives, by default `out/cache`; workers: processes that fill it, None for as
+    many as are worth while. Else as `train`, which it calls.
     """
     method.to(device)
+    if isinstance(settings, TrainSettings):
+        settings = (settings,) * max(1, len(method.stages()))
     used = [one for one in (scans, held_out) if one is not None]
     ranks = Ranks.current()
     about = {
@@ -112,7 +115,8 @@ def fit(
         "licence": scans.dataset.licence,
         **(card or {}),
     }
-    facts = {"method": method.name, "config": method.config, "training": settings, "card": about}
+    facts = {"method": method.name, "config": method.config, "card": about}
+    facts["training"] = settings[0] if len(settings) == 1 else list(settings)
     where = {"root": scans.dataset.root, "device": str(device), "processes": ranks.size}
     with recorded(out if ranks.first else None, verb="train", **facts, **where) as known:
         features = FeatureCache(method, cache or out / "cache")
@@ -123,9 +127,11 @@ def fit(
         known["data_hash"] = content = " ".join(one[:16] for one in hashes)
         known["frozen_weights_hash"] = hash_frozen(method)
         validate = (
-            None if held_out is None else HeldOut(CachedItems(held_out, features), settings.batch)
+            None
+            if held_out is None
+            else HeldOut(CachedItems(held_out, features), settings[-1].batch)
         )
-        history = train(
+        history = _in_stages(
             method,
             CachedItems(scans, features),
             settings,
@@ -144,6 +150,42 @@ def fit(
             checkpoint.save(history.best, best, {**found, **chosen})
             known["checkpoint"] = history.best.name
         ranks.wait()
+    return history
+
+
+def staged(method: Method, given: Mapping[str, Any]) -> tuple[TrainSettings, ...]:
+    """Return the settings of each of the method's stages, one for a method without stages.
+
+    given: settings that win over a stage's own defaults, in every stage. Raises ZeroflawError.
+    """
+    defaults = [stage.training for stage in method.stages()] or [{}]
+    settings = ({**one, **given} for one in defaults)
+    return tuple(checkpoint.build_config(TrainSettings, one, "train") for one in settings)
+
+
+def _in_stages(
+    method: Method,
+    items: Sequence[Item],
+    settings: Sequence[TrainSettings],
+    out: Path,
+    validate: Validation | None,
+    *given: Any,
+    **options: Any,
+) -> History:
+    """Train the method's stages one after the other, and return what the last one did.
+
+    A stage that an earlier call has ended is read from its state. Only the last one is validated.
+    A method that has nothing to learn is saved as it is.
+    """
+    if not any(weight.requires_grad for weight in method.parameters()):
+        last, _ = checkpoint.save(out / "last", method, options["card"])
+        return History((), last, last, 0, False, 0.0)
+    names = [stage.name for stage in method.stages()] or [""]
+    for name, part in zip(names, settings, strict=True):
+        last = name == names[-1]
+        method.begin_stage(name)
+        folder = out if last else out / name
+        history = train(method, items, part, folder, validate if last else None, *given, **options)
     return history
 
 
@@ -216,7 +258,7 @@ def run(
             history = fit(
                 method,
                 scans,
-                settings,
+                staged(method, given),
                 out,
                 held_out,
                 cache=cache,

@@ -33,7 +33,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--watch", metavar="FIGURE", help="what better means: loss, or a figure of the validation")
     add("--device", default="auto", metavar="D", help="auto, cpu, cuda or cuda:N (default: auto)")
     add("--config", type=Path, metavar="FILE", help="JSON with settings of the method")
-    add("--encoder", type=Path, metavar="FILE", help="weights of the point encoder")
+    add("--encoder", type=Path, metavar="FILE", help="weights of the point encoder, or of CLIP")
     add("--text-tower", type=Path, metavar="FILE", help="weights of the text tower")
     add("--stand-in", action="store_true", help="random ones instead, to try things out")
     add("--cache", type=Path, metavar="DIR", help="for prepared features (default: in --out)")

@@ -156,7 +156,7 @@ class ViewMethod(Method):
         index = torch.from_numpy(sample(scan.points, self.config.points))
         views = self.views(scan)
         place = _seen_places(views, index, scan)
-        seen = self.encode(self.picture(views))
+        seen = self.encode_pictures(self.picture(views))
         device = self.get_buffer("text").device
         given = {
             "index": index,
@@ -168,7 +168,7 @@ class ViewMethod(Method):
         }
         return Prepared({name: tensor[None].to(device) for name, tensor in given.items()})
 
-    def encode(self, pictures: Tensor, name: str = "") -> dict[str, Tensor]:
+    def encode_pictures(self, pictures: Tensor, name: str = "") -> dict[str, Tensor]:
         """Return the frozen features of pictures: image (V, D) and patches (V, G, D), float16.
 
         name: put in front of both names.
