@@ -18,6 +18,7 @@ from zeroflaw.calibration_file import Calibration, read_calibration
 from zeroflaw.geometry.regions import describe_regions
 from zeroflaw.io import read, scan_from_array
 from zeroflaw.methods.base import Method, Prepared, Scores
+from zeroflaw.methods.kinds import PointKinds, answer, find_kind, name_regions
 from zeroflaw.metrics.calibration import Scalings
 from zeroflaw.types import Float32, Inspection, Promise, Scan, ZeroflawError
 
@@ -30,7 +31,7 @@ class Detector:
     method: in evaluation mode, moved to `device`. card: what its checkpoint says of it; the entries
     `threshold` (of the scan's score, 0 to 1) and `point_threshold` (of a point's) are read here,
     and `calibration`, which makes probabilities of the method's scores; both thresholds are of
-    these.
+    these. `kind_temperature`, 1 without it, divides the logits of the kinds.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Detector:
         self.point_threshold = float(self.card.get("point_threshold", 0.5))
         self.scalings = Scalings.read(self.card.get("calibration"))
         self.promise: Promise | None = None
+        self.kind_temperature = _temperature(self.card.get("kind_temperature", 1.0))
 
     @staticmethod
     def load(
@@ -86,28 +88,51 @@ class Detector:
         self.threshold, self.point_threshold = calibration.threshold, calibration.point_threshold
         self.promise = calibration.promise(source)
 
-    def inspect(self, subject: Inspectable) -> Inspection:
+    def inspect(self, subject: Inspectable, prompt: str | None = None) -> Inspection:
         """What the detector says of a scan: its score, one score per point, its regions.
 
-        subject: the path of a scan file, a Scan, or an (N, 3) array or tensor of points. The point
-        scores belong to the scan's own points, in their order; the same scan gets the same scores,
-        bit for bit. Raises ScanError for a scan that cannot be used.
+        subject: the path of a scan file, a Scan, or an (N, 3) array or tensor of points. prompt:
+        the kind of defect to look for, in words (see `kind_asked`); scores and regions are of that
+        kind alone then (see `kinds.answer`). The point scores belong to the scan's own points, in
+        their order; the same scan gets the same scores, bit for bit. Raises ScanError for a scan
+        that cannot be used, ZeroflawError for a prompt that cannot be answered.
         """
         started = time.perf_counter()
+        kind = None if prompt is None else self.kind_asked(prompt)
         scan = as_scan(subject)
-        score, point_scores, _ = self.scores(scan)
+        score, point_scores, scores, _ = self._seen(scan)
+        regions = describe_regions(scan, point_scores, self.point_threshold)
+        kinds = self._kinds(scores, scan)
+        if kinds is not None:
+            regions = name_regions(regions, kinds, point_scores)
+            if kind is not None:
+                asked = answer(kind, kinds, score, point_scores, regions)
+                score, point_scores, regions = asked.score, asked.point_scores, asked.regions
         return Inspection(
             scan=scan,
             score=score,
             point_scores=point_scores,
-            regions=describe_regions(scan, point_scores, self.point_threshold),
+            regions=regions,
             threshold=self.threshold,
             detector=self.name,
             point_threshold=self.point_threshold,
             seconds=time.perf_counter() - started,
             notes=scan.notes,
+            prompt=kind,
             promise=self.promise,
         )
+
+    def kind_asked(self, prompt: str) -> str:
+        """The kind of defect that a prompt asks for, by the detector's own name.
+
+        Raises ZeroflawError if it fits none or several, or if the detector tells no kinds.
+        """
+        if not self.method.kinds:
+            raise ZeroflawError(
+                f"detector {self.name} tells no kinds of defects; leave out the prompt, or take a "
+                "detector that does, such as compact"
+            )
+        return find_kind(prompt, self.method.kinds)
 
     def scores(
         self, scan: Scan, prepare: Callable[[Scan], Prepared] | None = None
@@ -117,6 +142,13 @@ class Detector:
         prepare: in place of the method's own, such as one that reads a cache. Raises ZeroflawError
         for scores that are no numbers, and ScanError for a scan that cannot be used.
         """
+        score, points, _, prepared = self._seen(scan, prepare)
+        return score, points, prepared
+
+    def _seen(
+        self, scan: Scan, prepare: Callable[[Scan], Prepared] | None = None
+    ) -> tuple[float, Float32, Scores, Prepared]:
+        """What `scores` returns, and before its last the method's own scores."""
         with torch.inference_mode():
             prepared = (prepare or self.method.prepare)(scan).to(self.device)
             scores = self.method.score(self.method(prepared), scan, prepared)
@@ -125,7 +157,15 @@ class Detector:
         if self.scalings is not None:
             whole = float(self.scalings.object.apply(whole))
             points = self.scalings.point.apply(points).astype(np.float32)
-        return whole, points, prepared
+        return whole, points, scores, prepared
+
+    def _kinds(self, scores: Scores, scan: Scan) -> PointKinds | None:
+        try:
+            return PointKinds.of(scores, self.method.kinds, self.kind_temperature)
+        except ValueError as error:
+            raise ZeroflawError(
+                f"{scan.name}: detector {self.name} {error}; its weights are damaged"
+            ) from None
 
 
 def as_scan(subject: Inspectable) -> Scan:
@@ -193,3 +233,12 @@ def _checked(scores: Scores, scan: Scan, name: str) -> Float32:
         )
     clipped: Float32 = np.clip(points, 0, 1)
     return clipped
+
+
+def _temperature(value: Any) -> float:
+    """A card's temperature as a number. Raises ZeroflawError unless it is one above 0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < np.inf:
+        return float(value)
+    raise ZeroflawError(
+        f"kind_temperature is {value!r}; a number above 0 expected; correct the card"
+    )

@@ -29,7 +29,7 @@ EXTREME = 0.95  # quantile of the heights that is the region's
 
 @dataclass(frozen=True, eq=False)
 class _Place:
-    """Points around a region. index: (P,), of the scan's; points: (P, 3); own: (P,), the region's."""
+    """Points around a region. index: (P,) in the scan; points: (P, 3); own: (P,), the region's."""
 
     index: Int64
     points: Float64

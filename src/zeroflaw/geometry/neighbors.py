@@ -56,19 +56,31 @@ def interpolate(
     """
     if mode not in ("inverse_distance", "nearest"):
         raise ValueError(f"unknown mode {mode!r}; choose inverse_distance or nearest")
+    return interpolate_with_nearest(known, values, queries, 1 if mode == "nearest" else k)[0]
+
+
+def interpolate_with_nearest(
+    known: NDArray[Any], values: NDArray[Any], queries: NDArray[Any], k: int = 3
+) -> tuple[Float32, Int64]:
+    """Return what `interpolate` does by inverse distance, and which known point is nearest, (N,).
+
+    For further values that only some of the queries need: one search serves both.
+    """
     given = np.asarray(values, dtype=np.float64)
     if given.shape != (len(known),):
         raise ValueError(f"values have shape {given.shape}, expected ({len(known)},)")
-    k = 1 if mode == "nearest" else min(k, len(known))
+    k = min(k, len(known))
     result = np.empty(len(queries), dtype=np.float32)
+    nearest = np.empty(len(queries), dtype=np.int64)
     for rows, distance, index in _nearest(known, queries, k):
+        nearest[rows] = index[:, 0]
         if k == 1:
             result[rows] = np.take(given, index[:, 0])
             continue
         weight = 1.0 / np.maximum(distance, LEAST_DISTANCE)
         total = np.einsum("nk,nk->n", weight, np.take(given, index))
         result[rows] = total / weight.sum(axis=1)
-    return result
+    return result, nearest
 
 
 def knn_batch(points: Tensor, queries: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from zeroflaw.encoders.compact import CompactEncoder
 from zeroflaw.encoders.sizes import MOST_POINTS, check_blocks, check_sizes
-from zeroflaw.geometry.neighbors import interpolate
+from zeroflaw.geometry.neighbors import interpolate_with_nearest
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
 from zeroflaw.methods.compact_input import (
     CONTEXT_CHANNELS,
@@ -73,6 +73,7 @@ class Compact(Method):
     def __init__(self, config: CompactConfig | None = None, trainable: bool = True) -> None:
         super().__init__()
         self.config = config = config or CompactConfig()
+        self.kinds = KINDS[: config.kinds]
         width, embedding = config.width, config.embedding
         self.encoder = CompactEncoder(
             channels=2 * DESCRIPTORS + LOCAL_CHANNELS,
@@ -191,11 +192,19 @@ class Compact(Method):
         return terms
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
-        """Point probabilities spread over all points of the scan by inverse distance."""
+        """Point probabilities spread over all points of the scan by inverse distance.
+
+        The kinds are those of the described points; the nearest one stands for each point.
+        """
         known = prepared["mean"][0].cpu().numpy()
         values = torch.sigmoid(evidence.point_logit[0]).cpu().numpy()
-        spread = interpolate(known, values, scan.points)
-        return Scores(torch.from_numpy(spread), float(torch.sigmoid(evidence.object_logit[0])))
+        spread, nearest = interpolate_with_nearest(known, values, scan.points)
+        return Scores(
+            point=torch.from_numpy(spread),
+            object=float(torch.sigmoid(evidence.object_logit[0])),
+            kind=torch.softmax(evidence.tensors["kind"][0].float(), dim=-1).cpu(),
+            row=torch.from_numpy(nearest),
+        )
 
     def finish(self) -> None:
         """Store the text embeddings, so that inspection needs no text tower."""
