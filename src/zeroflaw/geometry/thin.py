@@ -22,12 +22,14 @@ class Thinned:
     """What is left of a scan: one point for each occupied cell of a grid.
 
     index: (K,) int64, the point nearest to its cell's mean. mean: (K, 3) float64, the mean of the
-    cell's points, in the user's frame. count: (K,) int64, how many points the cell holds.
+    cell's points, in the user's frame. count: (K,) int64, how many points the cell holds. cell:
+    (N,) int64, which of the K cells each of the scan's points is in.
     """
 
     index: Int64
     mean: Float64
     count: Int64
+    cell: Int64
 
     def __len__(self) -> int:
         return len(self.index)
@@ -50,7 +52,9 @@ def thin(points: NDArray[Any], count: int) -> Thinned:
         raise ValueError(f"cannot thin to {count} points; count must be positive")
     if len(exact) <= count:
         index = np.lexsort(exact.T[::-1])
-        return Thinned(index, exact[index], np.ones(len(index), dtype=np.int64))
+        cell = np.empty(len(index), dtype=np.int64)
+        cell[index] = np.arange(len(index))
+        return Thinned(index, exact[index], np.ones(len(index), dtype=np.int64), cell)
     columns = np.ascontiguousarray(exact.T)
     low = columns.min(axis=1)
     columns -= low[:, None]
@@ -58,7 +62,7 @@ def thin(points: NDArray[Any], count: int) -> Thinned:
     cell, occupied = _compact(*_cells(columns, size))
     number = np.bincount(cell, minlength=occupied)
     mean = _exact_means(columns, cell, number, size)
-    return Thinned(_nearest_to_mean(columns, cell, mean), mean.T + low, number)
+    return Thinned(_nearest_to_mean(columns, cell, mean), mean.T + low, number, cell)
 
 
 def _fitting_size(columns: Float64, count: int) -> float:

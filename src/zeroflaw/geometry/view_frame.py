@@ -1,4 +1,4 @@
-"""Where the points of a scan lie in its views, in pixels."""
+"""Where the points of a scan lie in its views, in pixels, and which way its surface faces there."""
 
 from __future__ import annotations
 
@@ -8,12 +8,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zeroflaw.types import ScanError
+from zeroflaw.geometry.descriptors import normals
+from zeroflaw.geometry.thin import thin
+from zeroflaw.types import Float32, ScanError
 
 MARGIN = 0.05  # of the picture's side, left white on each side
 TAIL = 0.005  # share of points at either end of each axis that may be strays
 BEYOND = 0.25  # how far past the rest's extent points still count, in it
+DENSE = 60_000  # points that show a surface as finely as the pixels of nine views do
 _BLOCK = 1 << 16
+
+
+def view_normals(points: NDArray[Any]) -> Float32:
+    """Unit normals, (N, 3), up to sign, as fine as views show them.
+
+    points: (N, 3), any unit. They are of 30 neighbours; in a scan of more than `DENSE` points, of
+    the means of so many small cells, each point having its cell's, which also averages noise
+    that is finer than a pixel.
+    """
+    if len(points) <= DENSE:
+        return normals(points)
+    thinned = thin(points, DENSE)
+    return normals(thinned.mean)[thinned.cell]
 
 
 def in_pixels(
@@ -59,7 +75,7 @@ def _reach(columns: Tensor, low: Tensor, high: Tensor, rotations: Tensor) -> tup
     """How far points in the box reach from its middle: across any view, and in depth."""
     most = torch.zeros(len(rotations) * 3, dtype=torch.float64, device=columns.device)
     turned = rotations.reshape(-1, 3)
-    for part in columns.split(_BLOCK, dim=1):
+    for part in torch.split(columns, _BLOCK, dim=1):
         inside = torch.minimum(torch.maximum(part, low[:, None]), high[:, None])
         most = torch.maximum(most, (turned @ inside).abs().amax(dim=1))
     # Rounded, for a product of matrices may differ in the last digits with a column's place.

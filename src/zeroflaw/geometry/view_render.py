@@ -7,6 +7,7 @@ made of minima alone, so they depend neither on the order of the points nor on c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,26 +15,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from zeroflaw.geometry.descriptors import normals as principal
-from zeroflaw.geometry.view_frame import in_pixels
+from zeroflaw.geometry.view_frame import in_pixels, view_normals
 from zeroflaw.geometry.zbuffer import (
     BITS,
     COSINES,
-    DEPTHS,
     EMPTY,
-    LARGEST,
-    Spread,
     bulge,
     closed,
+    depth_steps,
+    hidden_depth,
     spread_of,
     widened,
 )
 
 BRIGHTEST = 0.7 * 2 * 0.66  # grey of the points × Open3D's two lights at the camera, each 0.66
-STEEPEST = 3.0  # slope up to which a surface does not hide its own points
 LEAST_SIZE = 8
 _BLOCK = 1 << 16  # points at a time on the CPU: what fits its cache
 _BLOCK_ELSEWHERE = 1 << 22
+_COUNT = 40  # bits below a pixel's number of points, for the sum of their cosines
+_ONE = 1 << _COUNT
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def render_views(
     """Show a scan from the sides that rotations turn toward the viewer.
 
     points: (N, 3), finite, any unit, N ≥ 1; rotations: (V, 3, 3), rows right, up, toward the
-    viewer; size: S, pixels; normals: (N, 3), up to sign, by default from 30 neighbours. Cameras
+    viewer; size: S, pixels; normals: (N, 3), up to sign, by default `view_normals`. Cameras
     are orthographic; one scale fits the scan into all views (`in_pixels`), so that moving or
     scaling it changes nothing. Raises ScanError for points that cannot be shown.
 
@@ -79,15 +79,15 @@ def render_views(
         raise ValueError(f"views of {size} pixels show nothing; take {LEAST_SIZE} or more")
     place, deep = in_pixels(points, turns, size, device)
     facing = _facing(points, normals, place)
-    scale = DEPTHS / (2 * deep + 3 * max(1, int(size * LARGEST)) + 2)
+    scale = depth_steps(deep, size)
     keys, pixel = _projected(place, facing, turns.tolist(), size, deep, scale)
-    nearest = torch.full((len(turns), size * size), EMPTY, dtype=torch.int32, device=place.device)
-    for row, key, where in zip(nearest, keys, pixel, strict=True):
-        row.scatter_reduce_(0, where, key, "amin")
-    surface = nearest.view(-1, size, size)
+    surface = _nearest(keys, pixel, size, scale)
     spread = spread_of(surface)
     surface = closed(widened(surface, bulge(spread.splat, scale)), spread, scale)
-    visible = _visible(keys, pixel, surface, spread, scale)
+    visible = torch.empty(keys.shape, dtype=torch.bool, device=keys.device)
+    allowed = hidden_depth(spread.splat, scale).to(keys.device)
+    for view, at in _blocks(keys):
+        visible[view, at] = _shown(keys[view, at], pixel[view, at], surface[view], allowed)
     return Views(*_pictures(surface, scale), pixel, visible)
 
 
@@ -114,7 +114,7 @@ def projected_mask(views: Views, labels: Tensor | NDArray[Any]) -> Tensor:
     while True:
         nearest = widened(seeds, [2 * step * step for step in range(reach + 1)])
         if reach >= size or not bool((shown & (nearest == EMPTY)).any()):
-            return shown & (nearest < EMPTY) & (nearest % 2 == 0)
+            return shown.logical_and_(nearest < EMPTY).logical_and_(nearest % 2 == 0)
         reach *= 2
 
 
@@ -123,7 +123,7 @@ def _facing(
 ) -> Tensor:
     """Unit normals, (3, N) float32, a row for each coordinate."""
     if normals is None:
-        normals = principal(torch.as_tensor(points).detach().cpu().numpy())
+        normals = view_normals(torch.as_tensor(points).detach().cpu().numpy())
     facing = torch.as_tensor(normals).to(device=place.device, dtype=torch.float32)
     if facing.shape != (place.shape[1], 3):
         raise ValueError(f"normals have shape {tuple(facing.shape)}, not ({place.shape[1]}, 3)")
@@ -142,20 +142,17 @@ def _projected(
     count = place.shape[1]
     keys = torch.empty((len(turns), count), dtype=torch.int32, device=place.device)
     pixel = torch.empty((len(turns), count), dtype=torch.int64, device=place.device)
-    block = _BLOCK if place.device.type == "cpu" else _BLOCK_ELSEWHERE
-    for begin in range(0, count, block):
-        at = slice(begin, begin + block)
-        position, normal = place[:, at], facing[:, at]
-        for view, (right, up, toward) in enumerate(turns):
-            column = _along(position, right).add_(size / 2).floor_()
-            row = _along(position, up).neg_().add_(size / 2).floor_()
-            inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-            row.clamp_(0, size - 1).mul_(size).add_(column.clamp_(0, size - 1))
-            pixel[view, at] = row  # exact in float32 up to 4096² pixels
-            depth = _along(position, toward).neg_().add_(deep).clamp_(0, 2 * deep).mul_(scale)
-            cosine = _along(normal, toward).abs_().mul_(COSINES - 1).add_(0.5)
-            key = depth.int().bitwise_left_shift_(BITS).bitwise_or_(cosine.int())
-            keys[view, at] = key.masked_fill_(~inside, EMPTY)
+    for view, at in _blocks(keys):
+        position, normal, (right, up, toward) = place[:, at], facing[:, at], turns[view]
+        column = _along(position, right).add_(size / 2).floor_()
+        row = _along(position, up).neg_().add_(size / 2).floor_()
+        inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+        row.clamp_(0, size - 1).mul_(size).add_(column.clamp_(0, size - 1))
+        pixel[view, at] = row  # exact in float32 up to 4096² pixels
+        depth = _along(position, toward).neg_().add_(deep).clamp_(0, 2 * deep).mul_(scale)
+        cosine = _along(normal, toward).abs_().mul_(COSINES - 1).add_(0.5)
+        key = depth.int().bitwise_left_shift_(BITS).bitwise_or_(cosine.int())
+        keys[view, at] = key.masked_fill_(~inside, EMPTY)
     return keys, pixel
 
 
@@ -165,26 +162,42 @@ def _along(columns: Tensor, axis: list[float]) -> Tensor:
     return (columns[0] * x).add_(columns[1] * y).add_(columns[2] * z)
 
 
-def _visible(keys: Tensor, pixel: Tensor, surface: Tensor, spread: Spread, scale: float) -> Tensor:
-    """Whether each point lies on the surface that its pixel shows, (V, N).
+def _nearest(keys: Tensor, pixel: Tensor, size: int, scale: float) -> Tensor:
+    """The z-buffer of single points, (V, S, S).
 
-    A neighbour's square reaches over the point's pixel and lies nearer by the surface's slope, so
-    the steeper the surface, the more depth is allowed between the two.
+    A pixel takes the depth of its nearest point and the mean cosine of all on the same surface, as
+    in a large picture made small. Sums are of integers, hence equal in any order.
     """
-    cosine = torch.arange(COSINES, dtype=torch.float64) / (COSINES - 1)
-    slope = ((1 - cosine * cosine).sqrt() / cosine.clamp_min(1e-9)).clamp_max(STEEPEST)
-    allowed = ((1 + 2**0.5 * slope) * spread.depth * scale).int().to(keys.device)
-    visible = torch.empty(keys.shape, dtype=torch.bool, device=keys.device)
-    depth = (surface >> BITS).flatten(1)
+    depth = torch.full((len(keys), size * size), EMPTY, dtype=torch.int32, device=keys.device)
+    for view, at in _blocks(keys):
+        depth[view].scatter_reduce_(0, pixel[view, at], keys[view, at], "amin")
+    sums = torch.zeros(depth.shape, dtype=torch.int64, device=keys.device)
+    allowed = hidden_depth(0, scale).to(keys.device)
+    for view, at in _blocks(keys):
+        key, where = keys[view, at], pixel[view, at]
+        shown = _shown(key, where, depth[view], allowed)
+        sums[view].scatter_add_(0, where, ((key & (COSINES - 1)).long() + _ONE) * shown)
+    count = (sums >> _COUNT).clamp_min_(1)
+    cosine = ((sums & (_ONE - 1)) + count // 2) // count
+    mean = (depth & -COSINES) | cosine.int()
+    return torch.where(depth == EMPTY, EMPTY, mean).view(-1, size, size)
+
+
+def _shown(keys: Tensor, pixel: Tensor, surface: Tensor, allowed: Tensor) -> Tensor:
+    """Whether points lie on the surface that their pixels show in one view, (N,).
+
+    surface: z-buffer; allowed: `hidden_depth`.
+    """
+    behind = (keys >> BITS) - (surface.view(-1)[pixel] >> BITS)
+    return (behind <= allowed[keys & (COSINES - 1)]).logical_and_(keys < EMPTY)
+
+
+def _blocks(keys: Tensor) -> Iterator[tuple[int, slice]]:
+    """Views, and points to handle at a time."""
     block = _BLOCK if keys.device.type == "cpu" else _BLOCK_ELSEWHERE
-    for view, shown in enumerate(depth):
+    for view in range(len(keys)):
         for begin in range(0, keys.shape[1], block):
-            at = slice(begin, begin + block)
-            key = keys[view, at]
-            behind = (key >> BITS) - shown[pixel[view, at]]
-            behind -= allowed[key & (COSINES - 1)]
-            torch.logical_and(behind <= 0, key < EMPTY, out=visible[view, at])
-    return visible
+            yield view, slice(begin, begin + block)
 
 
 def _pictures(surface: Tensor, scale: float) -> tuple[Tensor, Tensor]:
