@@ -8,7 +8,25 @@ from pathlib import Path
 from zeroflaw.cli.arguments import Commands, add_command, count, whole
 from zeroflaw.types import ZeroflawError
 
+SYNTHETIC = "synthetic"
+
+OF_RECIPES = (
+    "root",
+    "encoder",
+    "text_tower",
+    "seeds",
+    "set",
+    "cell",
+    "retry",
+    "drop",
+    "stand_in",
+    "dry_run",
+)
+OF_SYNTHETIC = ("detectors", "corpus", "pairs")
 EPILOG = """\
+`zeroflaw benchmark synthetic [DETECTOR ...] --out DIR` compares detectors on
+fixed synthetic scans of categories that were never trained on.
+
 exit codes: 0 all cells done; 1 a cell failed; 2 recipe or data cannot be used;
 130 interrupted. The same command goes on where it stopped, killed or not.
 """
@@ -19,6 +37,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     summary = "train and test by a recipe, beside published figures"
     add = add_command(commands, "benchmark", run, summary, EPILOG).add_argument
     add("recipe", nargs="?", metavar="RECIPE", help="name of a bundled recipe, or a TOML file")
+    add(
+        "detectors",
+        nargs="*",
+        metavar="DETECTOR",
+        help="behind `synthetic`: names of shipped ones or checkpoints (default: compact)",
+    )
     add("--list", action="store_true", help="say which recipes are bundled")
     add("--out", type=Path, metavar="DIR", help="for cells and tables")
     add(
@@ -44,6 +68,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--encoder", type=Path, metavar="FILE", help="weights of the point encoder")
     add("--text-tower", type=Path, metavar="FILE", help="weights of the text tower")
     add("--stand-in", action="store_true", help="random ones instead, to try things out")
+    add("--corpus", type=Path, metavar="DIR", help="synthetic: packed shapes that join the solids")
+    add("--pairs", type=count, metavar="N", help="synthetic: of scans with and without a defect")
     add("--table", action="store_true", help="only lay out what --out holds by now")
     add("--dry-run", action="store_true", help="only say which cells there are")
 
@@ -56,6 +82,9 @@ def run(given: argparse.Namespace) -> int:
         return benchmark.list_recipes()
     if given.out is None:
         raise ZeroflawError("benchmark: give --out DIR, where cells and tables go")
+    if given.recipe == SYNTHETIC:
+        return _synthetic(given)
+    _refuse(given, OF_SYNTHETIC, "is for `benchmark synthetic`")
     request = benchmark.Request(
         recipe=given.recipe,
         out=given.out,
@@ -74,6 +103,33 @@ def run(given: argparse.Namespace) -> int:
     if given.table:
         return benchmark.table(request)
     return benchmark.dry_run(request) if given.dry_run else benchmark.run(request)
+
+
+def _synthetic(given: argparse.Namespace) -> int:
+    """Compare detectors on the synthetic benchmark and return the exit code."""
+    from zeroflaw import benchmark_synthetic
+
+    _refuse(given, OF_RECIPES, "is for recipes, not for `benchmark synthetic`")
+    if given.table:
+        return benchmark_synthetic.table(given.out)
+    chosen = {} if given.pairs is None else {"pairs": given.pairs}
+    request = benchmark_synthetic.Request(
+        detectors=tuple(given.detectors) or ("compact",),
+        out=given.out,
+        corpus=given.corpus,
+        device=given.devices,
+        workers=given.workers or 1,
+        **chosen,
+    )
+    return benchmark_synthetic.run(request)
+
+
+def _refuse(given: argparse.Namespace, names: tuple[str, ...], why: str) -> None:
+    """Raise ZeroflawError for the first of these arguments that was given."""
+    for name in names:
+        if getattr(given, name) not in (None, False, []):
+            shown = "DETECTOR" if name == "detectors" else f"--{name.replace('_', '-')}"
+            raise ZeroflawError(f"benchmark: {shown} {why}; leave it out")
 
 
 def _root(text: str) -> tuple[str, Path]:
