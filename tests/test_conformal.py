@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from zeroflaw.metrics.conformal import (
+from zeroflaw.conformal import (
     conformal_rank,
     conformal_threshold,
     likely_rate,

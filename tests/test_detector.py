@@ -179,3 +179,30 @@ def test_the_shipped_detector_finds_the_dent_of_the_bundled_scan_and_passes_its_
     assert dented.scan.labels is not None
     assert dented.scan.labels[dented.regions[0].index].mean() > 0.3
     assert dented.point_scores[dented.scan.labels].mean() > 5 * dented.point_scores.mean()
+
+
+def test_a_card_makes_probabilities_of_the_scores_and_keeps_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts = {"object": (3.0, -0.5), "point": (2.0, -3.0)}
+    entry = {name: {"temperature": t, "bias": b} for name, (t, b) in parts.items()}
+    plain = Detector.load(peak_checkpoint(tmp_path, monkeypatch), "cpu").inspect(bulged())
+    path = peak_checkpoint(tmp_path, monkeypatch, calibration=entry, threshold=0.6)
+    detector = Detector.load(path, "cpu")
+    found = detector.inspect(bulged())
+    logit = np.log(plain.score / (1 - plain.score))
+    assert found.score == pytest.approx(1 / (1 + np.exp(-(logit / 3.0 - 0.5))))
+    assert found.score < plain.score
+    order = np.argsort(plain.point_scores, kind="stable")
+    assert np.all(np.diff(found.point_scores[order]) >= 0)
+    assert found.point_scores.dtype == np.float32
+    assert found.threshold == 0.6
+
+
+@pytest.mark.parametrize("entry", [[], {}, {"object": {"temperature": 1.0, "bias": 0.0}}, 3])
+def test_a_card_with_a_broken_calibration_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, entry: Any
+) -> None:
+    path = peak_checkpoint(tmp_path, monkeypatch, calibration=entry)
+    with pytest.raises(ZeroflawError, match=r"peak\.json: 'calibration': .*correct the card"):
+        Detector.load(path)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from zeroflaw.conformal import conformal_rank
 from zeroflaw.files import Failure, display_names, find_scans
 from zeroflaw.inspect import unexpected
 from zeroflaw.interruption import insist
-from zeroflaw.metrics.conformal import conformal_rank
 from zeroflaw.types import Float32, Scan, ScanError, ZeroflawError, printable
 
 if TYPE_CHECKING:

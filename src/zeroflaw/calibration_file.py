@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from zeroflaw.conformal import conformal_rank, conformal_threshold, likely_rate
 from zeroflaw.io.atomic import replacing
 from zeroflaw.metrics.calibration import Scalings
-from zeroflaw.metrics.conformal import conformal_rank, conformal_threshold, likely_rate
 from zeroflaw.reports.numbers import percent_text
 from zeroflaw.types import Promise, ZeroflawError, printable
 from zeroflaw.version import __version__

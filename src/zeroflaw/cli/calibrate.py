@@ -10,7 +10,8 @@ from zeroflaw.cli.arguments import RESUMES, Commands, add_command
 EPILOG = f"""\
 The scans must be good ones of your own kind of part, taken as those to come.
 With n of them, a rate below 1 / (n + 1) cannot be promised and is refused.
-The same points in two files count once. {RESUMES}
+The same points in two files count once.
+{RESUMES}
 
 exit codes: 0 calibrated; 2 an input could not be used; 130 interrupted
 """

@@ -122,7 +122,7 @@ def _in_order(component: Int64) -> Int64:
 
 def smallest_region(count: int) -> int:
     """How many points of a scan of `count` points make a region at least."""
-    return max(6, round(np.sqrt(count) / 20.0))
+    return max(6, round(float(np.sqrt(count)) / 20.0))
 
 
 def describe_regions(

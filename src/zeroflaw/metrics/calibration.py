@@ -43,7 +43,7 @@ class Scaling:
     def read(entry: Any) -> Scaling:
         """Return the scaling that a card holds. Raises ZeroflawError for what is none."""
         values = entry if isinstance(entry, dict) else {}
-        found = [values.get("temperature"), values.get("bias")]
+        found: list[Any] = [values.get("temperature"), values.get("bias")]
         usual = all(
             isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one)
             for one in found
@@ -89,7 +89,11 @@ class Reliability:
     share: Float64
 
     def error(self) -> float:
-        """Return the mean distance of score and share, bins counted by their items."""
+        """Return the expected calibration error: mean |score − share|, bins counted by their items.
+
+        Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using Bayesian Binning"; with
+        bins of equal mass the adaptive error of Nguyen and O'Connor (2015).
+        """
         return float((np.abs(self.score - self.share) * self.count).sum() / self.count.sum())
 
 
@@ -126,17 +130,6 @@ def reliability(
         low = np.array([values[place == one].min() for one in used])
         high = np.array([values[place == one].max() for one in used])
     return Reliability(low, high, count[used], score, share)
-
-
-def calibration_error(
-    scores: ArrayLike, labels: ArrayLike, bins: int = BINS, *, equal_mass: bool = False
-) -> float:
-    """Return the expected calibration error (ECE): mean |score − share| over bins, by their items.
-
-    See `reliability`. Naeini et al. (2015), "Obtaining Well Calibrated Probabilities Using
-    Bayesian Binning"; with equal_mass the adaptive error of Nguyen and O'Connor (2015).
-    """
-    return reliability(scores, labels, bins, equal_mass=equal_mass).error()
 
 
 def fit_scaling(scores: ArrayLike, labels: ArrayLike, independent: int | None = None) -> Scaling:
