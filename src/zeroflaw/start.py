@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -14,15 +14,19 @@ from zeroflaw.checkpoint import build_config
 from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.encoders.pointbert import PointBERT
+from zeroflaw.encoders.pointnet2 import PointNet2Config, load_pointnet2
 from zeroflaw.encoders.text import TextConfig, TextTower
+from zeroflaw.encoders.weights import path_of
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.methods.btp_published import published_btp
+from zeroflaw.methods.gs_clip import GSCLIP
 from zeroflaw.methods.view_published import published_views
 from zeroflaw.methods.views import ViewConfig, ViewMethod
 from zeroflaw.types import ZeroflawError
 
+POINTNET = "pointnet2-s3dis"
 STAND_IN = 0  # seed of the weights that stand in for published ones, whatever the training's seed
 
 
@@ -100,8 +104,24 @@ def start_views(kind: Any, given: Given) -> Method:
     return method
 
 
+def start_gs_clip(kind: Any, given: Given) -> Method:
+    """Return GS-CLIP as `start_views` does, with PointNet++ from S3DIS, or with a small random one.
+
+    Settings that name PointNet++'s sizes are kept to.
+    """
+    if given.stand_in:
+        settings = {"pointnet": asdict(PointNet2Config.small()), **given.settings}
+        return start_views(kind, replace(given, settings=settings))
+    weights = path_of(POINTNET)
+    method = cast(GSCLIP, start_views(kind, given))
+    method.use_points(load_pointnet2(weights, method.config.pointnet))
+    return method
+
+
 STARTS: dict[str, Callable[[Any, Given], Method]] = {
+    "align3d_ad": start_views,
     "btp": start_btp,
+    "gs_clip": start_gs_clip,
     "pointad": start_views,
 }
 

@@ -32,6 +32,7 @@ from zeroflaw.types import Scan, ZeroflawError
 TEMPERATURE = 0.07
 REFERENCE_SIZE = 336  # pixels of the pictures in which the papers give their smoothing
 ADAM = {"betas": (0.5, 0.999), "weight_decay": 0.0, "schedule": "constant"}  # of all three papers
+PROMPT_TRAINING = {"epochs": 15, "batch": 4, "learning_rate": 2e-3, "clip": 1e6}  # no clipping
 NEVER = 1e-6  # what a probability keeps from 0 and 1 where it becomes a logit
 
 
@@ -149,8 +150,7 @@ class ViewMethod(Method):
 
         Returns index (1, N) int64, points (1, N, 3) in the unit sphere, pixel (1, V, N) int32 and
         visible (1, V, N) bool of the points for the losses, one that no view sees having those of
-        its nearest that one does; image (1, V, D) and patches (1, V, G, D), the unit features in
-        float16; and what `more` adds.
+        its nearest that one does; what `encode_pictures` gives of the views, and what `more` adds.
         """
         sphere, _ = normalize(scan.points)
         index = torch.from_numpy(sample(scan.points, self.config.points))
@@ -169,14 +169,19 @@ class ViewMethod(Method):
         return Prepared({name: tensor[None].to(device) for name, tensor in given.items()})
 
     def encode_pictures(self, pictures: Tensor, name: str = "") -> dict[str, Tensor]:
-        """Return the frozen features of pictures: image (V, D) and patches (V, G, D), float16.
+        """Return the frozen features of pictures, all in float16.
 
-        name: put in front of both names.
+        image (V, D); patches (V, G, D), and class (V, D), the class token on the patches' path.
+        name: put in front of the three names.
         """
         size = self.config.clip.image
         device = self.get_buffer("text").device
         found = self.visual(preprocess(pictures.to(device), size), dpam=self.dpam())
-        return {f"{name}image": found.image.half(), f"{name}patches": found.patches[0].half()}
+        return {
+            f"{name}image": found.image.half(),
+            f"{name}patches": found.patches[0].half(),
+            f"{name}class": found.classes[0].half(),
+        }
 
     def dpam(self) -> bool:
         """Whether patch features come from the v–v path."""
@@ -255,7 +260,7 @@ class ViewMethod(Method):
 
     def stages(self) -> tuple[Stage, ...]:
         """Return one stage with PointAD's settings."""
-        return (Stage("prompts", {"epochs": 15, "batch": 4, "learning_rate": 2e-3}),)
+        return (Stage("prompts", PROMPT_TRAINING),)
 
     @torch.no_grad()
     def finish(self) -> None:
