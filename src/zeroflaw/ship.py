@@ -81,6 +81,7 @@ def ship(
     thresholds are of calibrated scores. Raises ZeroflawError.
     """
     method, trained = checkpoint.load(best)
+    method = method.half().float()  # as it will be stored
     judged = judge(method, unseen, scans)
     scalings = fit(judged)
     good = scalings.object.apply(judged.objects[~judged.defective])
