@@ -60,11 +60,6 @@ def build(seed: int = 0, stage: str = VIEWS, **changes: Any) -> GSCLIP:
     return method.eval()
 
 
-@pytest.fixture
-def prepared(dented_sphere: Scan) -> Prepared:
-    return build().prepare(dented_sphere)
-
-
 def idle(method: GSCLIP, scan: Scan) -> set[str]:
     """Trainable weights that no loss term of the stage reaches."""
     method.train()
@@ -238,7 +233,7 @@ def test_the_point_loss_of_the_releases_second_stage_has_nothing_to_train(
         assert terms["image"].requires_grad
 
 
-def test_a_depth_tower_that_is_frozen_is_the_render_tower(prepared: Prepared) -> None:
+def test_a_depth_tower_that_is_frozen_is_the_render_tower() -> None:
     method = build(depth_tower="frozen")
     assert method.lora is None
     assert method.depth_visual is None

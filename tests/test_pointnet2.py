@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from zeroflaw.encoders.pointnet2 import (
     PointNet2,
@@ -30,7 +31,7 @@ SMALL = PointNet2Config.small()
 
 def cloud(count: int = 300, batch: int = 2, seed: int = 0) -> Tensor:
     points = torch.randn(batch, count, 3, generator=torch.Generator().manual_seed(seed))
-    return points / points.norm(dim=-1, keepdim=True)
+    return functional.normalize(points, dim=-1)
 
 
 def encoder(seed: int = 0) -> PointNet2:

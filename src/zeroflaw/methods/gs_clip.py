@@ -250,16 +250,19 @@ class GSCLIP(ViewMethod):
         count = len(tokens)
         if count == 0:  # a process without an item; the text tower takes at least one
             tokens = tokens.new_zeros(1, 2, tokens.shape[-1])
-        return self.prompts(tokens[:, :1], tokens)[:count]
+        texts: Tensor = self.prompts(tokens[:, :1], tokens)
+        return texts[:count]
 
     def forward(self, batch: Prepared) -> Evidence:
         """Return logits, see `view_evidence`; in the second stage also "fused" (B, V, D)."""
         texts = self.scan_texts(batch)
         if not bool(self.get_buffer("refined")):
             return self.view_evidence(batch, batch["patches"], batch["image"], texts)
-        depth = batch["depth"].flatten(0, 1).float()
-        pictures = preprocess(depth, self.config.clip.image)
-        return self.merged_evidence(batch, texts, pictures.unflatten(0, batch["depth"].shape[:2]))
+        depth = batch["depth"]
+        pictures = preprocess(depth.flatten(0, 1).float(), self.config.clip.image)
+        return self.merged_evidence(
+            batch, texts, pictures.view(*depth.shape[:2], *pictures.shape[1:])
+        )
 
     def merged_evidence(self, batch: Prepared, texts: Tensor, depth: Tensor) -> Evidence:
         """Return what shaded and depth views say together.
@@ -288,8 +291,9 @@ class GSCLIP(ViewMethod):
         else:
             with self.lora.applied(tower):
                 seen = tower(pictures, dpam=False)
+        image, patches = seen.image, seen.patches[0]
         batch = depth.shape[:2]
-        return seen.image.unflatten(0, batch), seen.patches[0].unflatten(0, batch)
+        return image.view(*batch, *image.shape[1:]), patches.view(*batch, *patches.shape[1:])
 
     def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
         """Return PointAD's four terms, or in the second stage point, image and consistency."""

@@ -57,7 +57,8 @@ class DefectDistillation(nn.Module):
         """Return 1 − the highest cosine to a prototype. points: (B, N, channels); (B, N)."""
         unit = functional.normalize(points, dim=-1)
         likeness = unit @ functional.normalize(self.prototypes, dim=-1).T
-        return 1 - likeness.amax(dim=-1)
+        score: Tensor = 1 - likeness.amax(dim=-1)
+        return score
 
     def forward(self, points: Tensor) -> Tensor:
         """Return the defect token, (B, width). points: (B, N, channels), at least one."""
@@ -69,10 +70,12 @@ class DefectDistillation(nn.Module):
         tokens = self.norm(tokens + mixed)
         tokens = tokens + self.feed(tokens)
         if not self.weighted:
-            return tokens[:, 0]
+            first: Tensor = tokens[:, 0]
+            return first
         share = highest.values.clamp_min(LEAST_SCORE)
         share = share / share.sum(dim=1, keepdim=True)
-        return torch.einsum("bk,bkw->bw", share, tokens)
+        token: Tensor = torch.einsum("bk,bkw->bw", share, tokens)
+        return token
 
 
 class LowRank(nn.Module):
