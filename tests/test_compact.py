@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from zeroflaw.methods.base import Target
 from zeroflaw.methods.compact import (
@@ -84,10 +85,18 @@ def test_top_means_of_a_share_are_those_of_its_highest() -> None:
 
 def test_good_scans_say_nothing_about_kinds() -> None:
     logits = torch.randn(2, 50, len(KIND_PROMPTS), generator=torch.Generator().manual_seed(0))
-    point = torch.zeros(2, 50)
-    assert kind_loss(logits, point, torch.tensor([-1, -1])) == 0
-    point[0, :5] = 1
-    assert kind_loss(logits, point, torch.tensor([2, -1])) > 0
+    kind = torch.full((2, 50), -1)
+    assert kind_loss(logits, kind) == 0
+    kind[0, :5] = 2
+    assert kind_loss(logits, kind) == functional.cross_entropy(logits[0, :5], kind[0, :5])
+
+
+def test_every_defective_scan_counts_the_same_for_the_kinds() -> None:
+    logits = torch.randn(2, 50, len(KIND_PROMPTS), generator=torch.Generator().manual_seed(0))
+    kind = torch.full((2, 50), -1)
+    kind[0, :40], kind[1, 3] = 2, 5
+    alone = [kind_loss(logits[row : row + 1], kind[row : row + 1]) for row in range(2)]
+    torch.testing.assert_close(kind_loss(logits, kind), (alone[0] + alone[1]) / 2)
 
 
 def test_it_learns_to_find_the_dent_of_one_scan(dented_sphere: Scan, good_sphere: Scan) -> None:

@@ -19,7 +19,7 @@ from zeroflaw.datasets.synthetic_pairs import (
 )
 from zeroflaw.distributed import Ranks
 from zeroflaw.methods.base import Prepared, Target
-from zeroflaw.methods.compact import AWAY, Compact, CompactConfig
+from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.synthesis.solids import SOLIDS
 
@@ -78,6 +78,47 @@ def test_workers_do_not_change_what_is_trained_on() -> None:
     for (ours, _), (theirs, _) in zip(alone, spread, strict=True):
         for name, tensor in ours.tensors.items():
             torch.testing.assert_close(theirs[name], tensor, rtol=0, atol=0)
+
+
+def same_items(first: Item, second: Item) -> bool:
+    pairs = [(one.tensors, other.tensors) for one, other in zip(first, second, strict=True)]
+    targets = (first[1], second[1])
+    return (
+        all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
+        and torch.equal(targets[0].point, targets[1].point)
+        and torch.equal(targets[0].object, targets[1].object)
+    )
+
+
+def test_pairs_kept_in_a_folder_are_those_that_were_made(tmp_path: Path) -> None:
+    scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
+    kept = pretrain.PreparedPairs(scans, CONFIG, points=256, cache=tmp_path)
+    made = kept.make(0)
+    for pair in (kept[0], kept[0]):  # made, then read
+        assert all(same_items(one, other) for one, other in zip(pair, made, strict=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["0.pt"]
+
+
+def test_after_the_distinct_scans_the_first_come_again() -> None:
+    scans = SyntheticScans(SyntheticSettings(None, "train", seed=1, scans=FEW))
+    dataset = pretrain.PreparedPairs(scans, CONFIG, points=256)
+    source = pretrain.FreshScans(dataset, 2, 0, distinct=4)
+    first, second, third = (list(source.epoch(number, range(2))) for number in range(3))
+    assert all(same_items(one, other) for one, other in zip(first, third, strict=True))
+    assert not torch.equal(first[0][0]["location"], second[0][0]["location"])
+
+
+def test_defective_points_are_favoured_up_to_their_share() -> None:
+    labels = torch.zeros(1000)
+    for count, expected in ((300, 120), (60, 60), (150, 100)):
+        labels[:] = 0
+        labels[:count] = 1
+        rows = pretrain.kept_points(labels, 400, 0.25, seed=1)
+        assert len(set(rows.tolist())) == 400
+        assert labels[rows].sum() == pytest.approx(expected, abs=15)
+    few = torch.zeros(1000)
+    few[7] = 1
+    assert few[pretrain.kept_points(few, 400, 0.25, seed=1)].sum() == 1
 
 
 def test_processes_share_an_epoch_and_make_each_scan_once() -> None:
@@ -165,7 +206,7 @@ def test_training_goes_on_from_a_detector_that_told_fewer_kinds(tmp_path: Path) 
         if name in shared and name != "text":
             torch.testing.assert_close(entry, shared[name])
     text = new.text_embeddings().detach()
-    assert len(text) == len(old.get_buffer("text")) + 3
+    assert len(text) == len(old.get_buffer("text")) + len(KINDS) - 8
     assert float((text[:10] - old.get_buffer("text")).abs().max()) < 0.1
 
 

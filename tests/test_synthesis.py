@@ -89,6 +89,31 @@ def test_a_scan_has_labels_exactly_when_it_is_defective(solids: list[Shape]) -> 
         assert made.scan.labels.any() == (made.kind != "good")
 
 
+def test_several_defects_lie_apart_and_each_point_knows_which_is_its_own() -> None:
+    many = replace(CLEAR, sizes=(0.05, 0.12), most_defects=5)
+    made = [synthesize(shape, seed, many) for seed, shape in enumerate(random_solids(24, seed=4))]
+    assert max(len(one.kinds) for one in made) >= 3
+    for one in made:
+        assert one.scan.labels is not None
+        assert one.kinds[:1] == (one.kind,) or one.kind == "good"
+        assert ((one.cause >= 0) == one.scan.labels).all()
+        for number in range(len(one.kinds)):
+            own = one.scan.points[one.cause == number]
+            others = one.scan.points[(one.cause >= 0) & (one.cause != number)]
+            assert len(own) >= 4  # of at least 12 candidates some are drawn
+            if len(others):
+                assert cKDTree(others).query(own)[0].min() > 0
+
+
+def test_more_defects_leave_the_first_and_the_good_twin_as_they_are(solids: list[Shape]) -> None:
+    many = replace(CLEAR, most_defects=4)
+    for seed, shape in enumerate(solids[:6]):
+        single, several = synthesize(shape, seed, CLEAR), synthesize(shape, seed, many)
+        assert (single.kind, single.size) == (several.kind, several.size)
+        first, second = good_twin(shape, seed, CLEAR), good_twin(shape, seed, many)
+        np.testing.assert_array_equal(first.scan.points, second.scan.points)
+
+
 @pytest.mark.parametrize("kind", sorted(set(DEFECTS) - {"hole", "rough"}))
 def test_labels_are_where_the_surface_left_the_good_part(kind: str, solids: list[Shape]) -> None:
     found = 0

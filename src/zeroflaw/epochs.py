@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,12 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from zeroflaw import checkpoint
+from zeroflaw.average import Average
 from zeroflaw.batches import Batch, Source, batches, training_mode
 from zeroflaw.cache import hash_frozen
 from zeroflaw.distributed import Ranks
 from zeroflaw.log import processor, write_log
 from zeroflaw.methods.base import Method
-from zeroflaw.optimize import build_optimizer, set_learning_rate
+from zeroflaw.optimize import OPTIMIZERS, build_optimizer, set_learning_rate
 from zeroflaw.progress import TrainingProgress
 from zeroflaw.resume import Interruption, Position, Row, read_state, write_state
 from zeroflaw.tally import Tally
@@ -29,6 +31,7 @@ from zeroflaw.version import __version__
 
 Validation = Callable[[Method], Mapping[str, float]]
 MOST = 1_000_000  # epochs, and items of a step
+PRECISIONS = ("float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,10 @@ class TrainSettings:
     figure of the validation, the lowest "loss" being the best and the highest of any other.
     together: scans of a batch that are computed at once, 0 for all; fewer need less memory and may
     be faster, but a loss that compares scans sees those alone. Several processes do not heed it.
+    precision: of the products in `forward`, "float32" or "bfloat16" (mixed: weights, losses and
+    validation stay in 32 bits). average: share of the old average of the weights that a step
+    leaves, 0 for no averaging; the averaged weights are validated and saved. optimizer: see
+    `build_optimizer`.
     """
 
     epochs: int = 100
@@ -54,6 +61,9 @@ class TrainSettings:
     patience: int = 0
     state_minutes: float = 10.0
     together: int = 0
+    precision: str = "float32"
+    average: float = 0.0
+    optimizer: str = "adamw"
 
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("batch", 1), ("patience", 0)):
@@ -63,6 +73,12 @@ class TrainSettings:
             value = getattr(self, name)
             if not 0 <= value < math.inf or (name == "clip" and value == 0):
                 raise ValueError(f"{name} is {value}, expected a positive number")
+        for name, known in (("precision", PRECISIONS), ("optimizer", OPTIMIZERS)):
+            if getattr(self, name) not in known:
+                given = getattr(self, name)
+                raise ValueError(f"{name} is {given!r}, expected {' or '.join(known)}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average is {self.average}, expected 0 to below 1")
         if not self.state_minutes >= 0:
             raise ValueError(f"state_minutes is {self.state_minutes}, expected 0 or more")
 
@@ -103,8 +119,13 @@ class Training:
         self.method, self.source, self.settings, self.out = method, source, settings, out
         self.validate, self.card = validate, card
         self.optimizer = build_optimizer(
-            method, settings.learning_rate, settings.prompt_learning_rate, settings.weight_decay
+            method,
+            settings.learning_rate,
+            settings.prompt_learning_rate,
+            settings.weight_decay,
+            settings.optimizer,
         )
+        self.average = Average(method, settings.average) if settings.average else None
         self.steps_per_epoch = math.ceil(len(source) / settings.batch)
         self.position = Position()
         self.identity = self._identity(data)
@@ -130,7 +151,7 @@ class Training:
     def resume(self) -> None:
         """Go on from the state in the output folder, if there is one."""
         path = self.out / "state.pt"
-        found = read_state(path, self.method, self.optimizer, self.identity)
+        found = read_state(path, self.method, self.optimizer, self.identity, self.average)
         if found is not None:
             self.position = found
             self.progress.resumed(found.epoch, found.step)
@@ -150,6 +171,8 @@ class Training:
                 self._write_state()
             raise
         self.method.eval()
+        if self.average is not None:
+            self.average.put()
         if not checkpoint.paths(self.out / "last")[0].exists():
             self._save_checkpoints(self.position.history[-1], better=False)
         last = self.out / "last.safetensors"
@@ -166,6 +189,7 @@ class Training:
 
     def _epoch(self) -> None:
         position = self.position
+        self.method.begin_epoch(position.epoch, self.settings.epochs)
         training_mode(self.method)
         for batch in self._batches():
             self._step(batch)
@@ -175,17 +199,21 @@ class Training:
                 self._stop_if_requested()
             if time.monotonic() - self.written > 60 * self.settings.state_minutes:
                 self._write_state()
-        row = self._finish_epoch()
-        self.whole = False
-        position.epoch, position.done, position.sums = position.epoch + 1, 0, {}
-        position.history.append(row)
-        better = self._judge(row)
-        self.whole = True
-        self._save_checkpoints(row, better)
+        with self._averaged():
+            row = self._finish_epoch()
+            self.whole = False
+            position.epoch, position.done, position.sums = position.epoch + 1, 0, {}
+            position.history.append(row)
+            better = self._judge(row)
+            self.whole = True
+            self._save_checkpoints(row, better)
         if self.ranks.first:
             write_log(self.out / "log.csv", position.history)
         self._write_state()
         self.progress.epoch(row)
+
+    def _averaged(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.average is None else self.average.applied()
 
     def _batches(self) -> Iterator[Batch]:
         """Yield the rest of the epoch; before each step all processes agree to go on."""
@@ -209,7 +237,7 @@ class Training:
         set_learning_rate(self.optimizer, position.step, total)
         torch.manual_seed(settings.seed * 1_000_003 + position.step)  # whatever drew before
         self.whole = False
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         terms: dict[str, Tensor] = {}
         for part in batch.parts(settings.together):
             share = sum(part.counts) / sum(batch.counts)
@@ -220,6 +248,8 @@ class Training:
         norm = nn.utils.clip_grad_norm_(weights, settings.clip)
         self.tally.add(position, terms, norm, sum(batch.counts))
         self.optimizer.step()
+        if self.average is not None:
+            self.average.step(position.step + 1)
         position.step += 1
         position.done += sum(batch.counts)
         self.whole = True
@@ -227,7 +257,11 @@ class Training:
 
     def _backward(self, part: Batch, share: float) -> dict[str, Tensor]:
         """Add the gradients of a part of a batch; return its losses, both times its share."""
-        evidence = self.method(part.prepared.to(self.device))
+        mixed = self.settings.precision == "bfloat16"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=mixed):
+            evidence = self.method(part.prepared.to(self.device))
+        if mixed:
+            evidence = evidence.float()
         joint = self.ranks.joint(evidence, part.target.to(self.device), part.counts)
         terms = {name: share * term for name, term in self.method.losses(*joint).items()}
         cast(Tensor, sum(terms.values())).backward()  # type: ignore[no-untyped-call]
@@ -316,5 +350,5 @@ class Training:
         if not self.ranks.first:
             return
         path = self.out / "state.pt"
-        write_state(path, self.method, self.optimizer, self.position, self.identity)
+        write_state(path, self.method, self.optimizer, self.position, self.identity, self.average)
         self.written = time.monotonic()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import safetensors.torch
@@ -18,33 +18,60 @@ from zeroflaw.datasets.synthetic import NO_SHAPES, Synthetic
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
 from zeroflaw.distributed import Ranks, joined, local_device
+from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
 from zeroflaw.provenance import recorded
+from zeroflaw.ship import ship
 from zeroflaw.start import read_settings
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin
 from zeroflaw.train import History, TrainSettings, train
-from zeroflaw.types import Float32
 from zeroflaw.validate import HeldOut
 
 Item = tuple[Prepared, Target]
 POINTS = 4096  # of the described points of a scan, those that a training step scores
-FALSE_ALARMS = 0.1  # share of good held-out scans that the verdict may call defective
-POINT_FALSE_ALARMS = 0.002  # share of their points that may be marked
+MARKED = 0.12  # of them, up to which share defective ones are favoured in training
+MOST_DEFECTS = 4  # that a scan to learn from has
 SCALE_PAIRS = 24  # pairs whose descriptors fix the scale of the input
 CALIBRATION_SCANS = 240  # held-out scans that fix the thresholds
 
 
 class PreparedPairs(Dataset[tuple[Item, Item]]):
-    """Pair by number: a defective scan and its good twin, thinned to a size at which they stack."""
+    """Pair by number: a defective scan and its good twin, thinned to a size at which they stack.
 
-    def __init__(self, scans: SyntheticScans, config: CompactConfig, points: int = POINTS) -> None:
+    points: of the described ones, that are kept; marked: up to which share of them defective ones
+    are favoured. cache: a folder where pairs are kept to be read again; one for these settings.
+    """
+
+    def __init__(
+        self,
+        scans: SyntheticScans,
+        config: CompactConfig,
+        points: int = POINTS,
+        marked: float = 0.0,
+        cache: Path | None = None,
+    ) -> None:
         self.scans = scans
         self.config = config
         self.points = points
+        self.marked = marked
+        self.cache = cache
         self._method: Compact | None = None
 
     def __getitem__(self, number: int) -> tuple[Item, Item]:
+        if self.cache is None:
+            return self.make(number)
+        path = self.cache / f"{number}.pt"
+        if path.exists():
+            return cast(tuple[Item, Item], tuple(map(_unpacked, torch.load(path))))
+        made = self.make(number)
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            torch.save([_packed(item) for item in made], file)
+        return made
+
+    def make(self, number: int) -> tuple[Item, Item]:
+        """Synthesise and prepare the pair."""
         torch.set_num_threads(1)
         if self._method is None:
             self._method = Compact(self.config, trainable=False)
@@ -59,8 +86,10 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         prepared = method.prepare(made.scan)
         target = method.target(made.scan, prepared)
         told = KINDS[: self.config.kinds]
-        kind = torch.tensor([told.index(made.kind) if made.kind in told else -1])
-        keep = kept_points(prepared["index"].shape[1], self.points, number)
+        names = [told.index(kind) if kind in told else -1 for kind in (*made.kinds, "good")]
+        index = prepared["index"][0]
+        kind = torch.tensor(names)[torch.from_numpy(made.cause)[index].long()]
+        keep = kept_points(target.point[0], self.points, self.marked, number)
         tensors = dict(prepared.tensors)
         for name in ("index", "point", "near", "weight"):
             tensors[name] = tensors[name][:, keep]
@@ -68,32 +97,53 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
             tensors[name] = tensors[name].half()
         del tensors["patch_index"], tensors["mean"]
         diagonal = float(np.linalg.norm(np.ptp(made.scan.points, axis=0)))
-        away = torch.from_numpy(made.displacement)[prepared["index"][:, keep]] / (AWAY * diagonal)
-        extra = {**target.tensors, "kind": kind, "away": away.float()}
+        away = torch.from_numpy(made.displacement)[index[keep]] / (AWAY * diagonal)
+        extra = {**target.tensors, "kind": kind[None, keep], "away": away.float()[None]}
         return Prepared(tensors), Target(target.point[:, keep], target.object, extra)
 
 
-def kept_points(count: int, wanted: int, seed: int) -> torch.Tensor:
-    """Return `wanted` of `count` rows without order; some twice when there are too few."""
+def _packed(item: Item) -> dict[str, dict[str, torch.Tensor]]:
+    prepared, target = item
+    plain = {"point": target.point, "object": target.object}
+    return {"prepared": prepared.tensors, "target": plain, "extra": target.tensors}
+
+
+def _unpacked(item: dict[str, dict[str, torch.Tensor]]) -> Item:
+    return Prepared(item["prepared"]), Target(**item["target"], tensors=item["extra"])
+
+
+def kept_points(labels: torch.Tensor, wanted: int, marked: float, seed: int) -> torch.Tensor:
+    """Return `wanted` rows without order; some twice when there are too few.
+
+    labels: (N,). Defective rows are favoured until they make up the share `marked`.
+    """
     rng = np.random.default_rng([7, seed])
-    rows = rng.permutation(count)
-    return torch.from_numpy(np.resize(rows, wanted))
+    rows = rng.permutation(len(labels))
+    bad = labels.numpy()[rows] > 0
+    favoured = rows[bad][: int(marked * wanted)]
+    rest = rows[~np.isin(rows, favoured)]
+    return torch.from_numpy(np.resize(np.concatenate([favoured, rest]), wanted))
 
 
 @dataclass
 class FreshScans:
-    """A source of items that never repeats: epoch e holds scans e·size to (e + 1)·size, even."""
+    """A source of items: epoch e holds scans e·size to (e + 1)·size, both even.
+
+    distinct: scans after which the first come again, a multiple of size; 0 for never.
+    """
 
     dataset: PreparedPairs
     size: int
     workers: int
+    distinct: int = 0
 
     def __len__(self) -> int:
         return self.size
 
     def epoch(self, number: int, chosen: Sequence[int]) -> Iterator[Item]:
         """Yield the chosen items of epoch `number`, made by worker processes, pair by pair."""
-        wanted = [number * self.size + item for item in chosen]
+        first = number * self.size % self.distinct if self.distinct else number * self.size
+        wanted = [first + item for item in chosen]
         known, pairs = set(wanted), list(dict.fromkeys(one // 2 for one in wanted))
         loader = DataLoader(
             self.dataset,
@@ -155,6 +205,8 @@ def run(
     held_out: int = 96,
     calibration: int = CALIBRATION_SCANS,
     seed: int = 1,
+    cache: Path | None = None,
+    distinct: int = 0,
     device: str = "auto",
     restart: bool = False,
     config: CompactConfig | None = None,
@@ -165,17 +217,27 @@ def run(
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
     Without a corpus, parametric solids alone are used. epochs × scans fresh scans are seen, each
-    once. Afterwards the best checkpoint gets its thresholds and is written to `out/compact`,
-    weights in 16 bits, with `card` in its card.
+    once, or those of the first `distinct` again and again, read from the folder `cache` where they
+    are there already. Afterwards the best checkpoint gets its thresholds and is written to
+    `out/compact`, weights in 16 bits, with `card` in its card.
     """
     config = config or CompactConfig()
     generated = generated or Settings()
     given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
-    fixed = {"weight_decay": 0.02, "watch": "mean_auroc", "state_minutes": 4.0, "together": 2}
+    fixed = {
+        "weight_decay": 0.02,
+        "watch": "mean_auroc",
+        "state_minutes": 4.0,
+        "together": 2,
+        "precision": "bfloat16",
+        "average": 0.998,
+        "optimizer": "muon",
+    }
     settings: TrainSettings = checkpoint.build_config(TrainSettings, {**given, **fixed}, "train")
-    seen = SyntheticScans(SyntheticSettings(corpus, "train", seed, scans=generated))
+    crowded = replace(generated, most_defects=MOST_DEFECTS)
+    seen = SyntheticScans(SyntheticSettings(corpus, "train", seed, scans=crowded))
     unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0, scans=generated))
-    training = PreparedPairs(seen, config)
+    training = PreparedPairs(seen, config, marked=MARKED, cache=cache)
     torch.manual_seed(seed)
     method = Compact(config)
     ranks = Ranks.current()
@@ -191,14 +253,14 @@ def run(
     with recorded(out if ranks.first else None, verb="train", **facts, **where):
         history = train(
             method,
-            FreshScans(training, scans, workers),
+            FreshScans(training, scans, workers, distinct),
             settings,
             out,
             validate=Watch(list(watched.epoch(0, numbers))),
             progress=progress,
             device=local_device(choose_device(device)),
             resume=not restart,
-            data=f"of shapes {shapes[:16]}, seed {seed}",
+            data=f"of shapes {shapes[:16]}, seed {seed}" + f", {distinct} of them" * (distinct > 0),
         )
         if ranks.first:
             ship(history.best, unseen, out / "compact", card or {}, calibration)
@@ -225,29 +287,3 @@ def command(corpus: Path, out: Path, card: Path | None, **options: Any) -> int:
                 print(f"{name} on unseen categories: {row[f'validation_{name}']:.3f}")
             print(out / "compact.safetensors")
     return 0
-
-
-def ship(
-    best: Path, unseen: SyntheticScans, out: Path, card: Mapping[str, Any], scans: int
-) -> None:
-    """Write a checkpoint with thresholds chosen on held-out scans, weights in 16 bits.
-
-    Of the good ones among the first `scans` scans, FALSE_ALARMS reach the scan's threshold and
-    POINT_FALSE_ALARMS of their points the point's.
-    """
-    method, trained = checkpoint.load(best)
-    objects: list[float] = []
-    points: list[Float32] = []
-    with torch.inference_mode():
-        for number in range(1, scans, 2):
-            scan = unseen[number].scan
-            prepared = method.prepare(scan)
-            scores = method.score(method(prepared), scan, prepared)
-            objects.append(scores.object)
-            points.append(scores.point.numpy())
-    chosen = {
-        "threshold": float(np.quantile(objects, 1 - FALSE_ALARMS)),
-        "point_threshold": float(np.quantile(np.concatenate(points), 1 - POINT_FALSE_ALARMS)),
-        "false_alarms": {"good scans": FALSE_ALARMS, "their points": POINT_FALSE_ALARMS},
-    }
-    checkpoint.save(out, method, {**trained, **card, **chosen}, half=True)

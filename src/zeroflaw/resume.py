@@ -17,9 +17,11 @@ from typing import Any
 
 import torch
 
+from zeroflaw.average import Average
 from zeroflaw.cache import frozen_names
 from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method
+from zeroflaw.optimize import Joint
 from zeroflaw.types import ZeroflawError
 
 Row = dict[str, float]
@@ -48,11 +50,12 @@ class Position:
 def write_state(
     path: Path,
     method: Method,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Joint,
     position: Position,
     identity: Mapping[str, str],
+    average: Average | None = None,
 ) -> None:
-    """Write all that training moves: weights, optimiser and position, atomically.
+    """Write all that training moves: weights, their average, optimiser and position, atomically.
 
     There is no random state among it: every step seeds its own.
 
@@ -63,6 +66,7 @@ def write_state(
         "position": dataclasses.asdict(position),
         "weights": _moving(method),
         "optimizer": optimizer.state_dict(),
+        "average": {} if average is None else average.weights,
     }
     with replacing(path) as file:
         torch.save(state, file)
@@ -73,10 +77,11 @@ def write_state(
 def read_state(
     path: Path,
     method: Method,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Joint,
     identity: Mapping[str, str],
+    average: Average | None = None,
 ) -> Position | None:
-    """Put method and optimiser back and return the position; None without a file.
+    """Put method, optimiser and average back and return the position; None without a file.
 
     Raises ZeroflawError for a damaged file and for one of another training, naming the difference.
     """
@@ -101,6 +106,8 @@ def read_state(
     try:
         method.load_state_dict(state["weights"], strict=False)
         optimizer.load_state_dict(state["optimizer"])
+        if average is not None:
+            average.load(state["average"])
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise _damaged(path, error) from None
     return position

@@ -177,18 +177,16 @@ class Compact(Method):
             "point": point,
             "dice": 0.2 * dice_loss(torch.sigmoid(evidence.point_logit), target.point),
             "patch": 0.5 * patch,
-            "object": 0.5 * overall,
+            "object": 0.7 * overall,
         }
         if "kind" in target.tensors:
-            terms["kind"] = 0.1 * kind_loss(
-                evidence.tensors["kind"], target.point, target.tensors["kind"]
-            )
+            terms["kind"] = 0.2 * kind_loss(evidence.tensors["kind"], target.tensors["kind"])
         if self.config.away and "away" in target.tensors:
             terms["away"] = 0.3 * away_loss(
                 evidence.tensors["away"], target.tensors["away"], target.point
             )
         if len(target.object) > 1:
-            terms["twins"] = 0.3 * twin_loss(evidence.object_logit, target.object)
+            terms["twins"] = 0.5 * twin_loss(evidence.object_logit, target.object)
         return terms
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
@@ -262,15 +260,16 @@ def twin_loss(logit: Tensor, defective: Tensor) -> Tensor:
     return (functional.softplus(-gap) * pairs).sum() / pairs.sum().clamp_min(1)
 
 
-def kind_loss(logits: Tensor, point: Tensor, kind: Tensor) -> Tensor:
-    """Cross-entropy between the mean kind logits of a scan's defective points and its kind.
+def kind_loss(logits: Tensor, kind: Tensor) -> Tensor:
+    """Cross-entropy of the points' kinds, every scan with a defect counting the same.
 
-    logits: (B, N, K); point: (B, N) labels; kind: (B,), -1 for a good scan. Zero without defects.
+    logits: (B, N, K); kind: (B, N), -1 where there is no defect. Zero without defects.
     """
-    if len(kind) != len(logits):
-        raise ZeroflawError("kind labels do not match the batch: one number per scan is needed")
-    count = point.sum(dim=1)
-    mean = (logits * point[..., None]).sum(dim=1) / count.clamp_min(1)[:, None]
-    used = (count > 0) & (kind >= 0)
-    total = functional.cross_entropy(mean, kind.clamp_min(0), reduction="none")
-    return (total * used).sum() / used.sum().clamp_min(1)
+    if kind.shape != logits.shape[:2]:
+        raise ZeroflawError("kind labels do not match the batch: one number per point is needed")
+    used = (kind >= 0).float()
+    total = functional.cross_entropy(
+        logits.flatten(0, 1), kind.clamp_min(0).flatten(), reduction="none"
+    )
+    mean = (total.view(kind.shape) * used).sum(dim=1) / used.sum(dim=1).clamp_min(1)
+    return mean.sum() / (used.amax(dim=1)).sum().clamp_min(1)

@@ -20,6 +20,7 @@ KIND_PROMPTS: dict[str, tuple[str, ...]] = {
     "scratch": ("a scratch on the surface", "a part with long shallow grooves"),
     "excess": ("excess material on the surface", "a part with weld spatter or a fin"),
     "shifted": ("a feature in the wrong place", "a part with a shifted feature"),
+    "missing": ("a missing feature", "a part that lacks a feature"),
 }
 PROMPTS: dict[str, tuple[str, ...]] = {"normal": NORMAL, "defective": DEFECTIVE, **KIND_PROMPTS}
 LENGTH = 12

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zeroflaw.synthesis.change import Change
 from zeroflaw.synthesis.defects import DEFECTS, FACING, FEATURED, PROTRUDING
@@ -23,6 +24,7 @@ from zeroflaw.synthesis.shapes import Shape, UnusableShape
 from zeroflaw.synthesis.surfaces import sample_triangles
 from zeroflaw.types import Bool, Float32, Float64, Int64, Scan
 
+Int8 = NDArray[np.int8]
 GOOD = "good"
 PILOT = 3000
 FEWEST = 12
@@ -38,7 +40,8 @@ class Settings:
     points: least and most of a scan. defective_share and one_sided_share: of all scans. sizes:
     diameter of a defect, log-uniform. amplitudes: height or depth in diameters of the defect,
     log-uniform, but never below the noise. noise: sigma, log-uniform. kinds: of DEFECTS, or
-    ("good",) alone. attempts: places tried for a defect before the scan stays good.
+    ("good",) alone. attempts: places tried for a defect before the scan stays good. most_defects:
+    that a defective scan has, any number up to it being as likely, but fewer where none fits.
     """
 
     points: tuple[int, int] = (8_000, 30_000)
@@ -49,6 +52,7 @@ class Settings:
     noise: tuple[float, float] = (0.0001, 0.004)
     kinds: tuple[str, ...] = tuple(DEFECTS)
     attempts: int = 6
+    most_defects: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +64,9 @@ class Synthesized:
     part (0 when good). sided: "full" or "one". displacement: (N,)
     float32, signed distance to the good twin's surface in the scan's unit, positive outside.
     origin: (N,) which point of the surface it is; the good twin gives the same number to the same
-    place, -1 for surface that the good twin does not have. noise: sigma in diagonals.
+    place, -1 for surface that the good twin does not have. noise: sigma in diagonals. kinds: of all
+    its defects, the first being `kind`; cause: (N,) int8, which of them a labelled point belongs
+    to, -1 for the others.
     """
 
     scan: Scan
@@ -71,6 +77,8 @@ class Synthesized:
     displacement: Float32
     origin: Int64
     noise: float
+    kinds: tuple[str, ...]
+    cause: Int8
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +99,13 @@ def synthesize(shape: Shape, seed: int, settings: Settings = Settings()) -> Synt
     """One scan of the shape, deterministic per seed. Raises UnusableShape."""
     part, surface, sensor, defect = np.random.default_rng(seed).spawn(4)
     view = _view(shape, settings, part, surface)
-    good = _Made(_cloud(view, sensor), GOOD, 0.0, 0.0)
+    good = _Made(_cloud(view, sensor), GOOD, 0.0, 0.0, ())
     made = None
     if settings.kinds != (GOOD,) and defect.random() < settings.defective_share:
         kind = str(defect.choice([name for name in settings.kinds if name != GOOD]))
-        made = _defective(view, good.cloud, kind, settings, defect)
+        made = _defective(view, good, kind, settings, defect)
+    if made is not None and settings.most_defects > 1:
+        made = _with_more(view, made, settings, defect)
     return _scan(shape, view, made or good)
 
 
@@ -152,22 +162,37 @@ class _Cloud:
     draw: Float32
     order: Float32
     shake: Float32
+    cause: Int8
 
 
 @dataclass(frozen=True, eq=False)
 class _Made:
+    """A cloud and its first defect; kinds: of all of them."""
+
     cloud: _Cloud
     kind: str
     size: float
     amplitude: float
+    kinds: tuple[str, ...]
+
+
+def _with_more(view: _View, made: _Made, settings: Settings, rng: np.random.Generator) -> _Made:
+    """The part with more defects, none touching another."""
+    kinds = [name for name in settings.kinds if name != GOOD]
+    for _ in range(int(rng.integers(settings.most_defects))):
+        more = _defective(view, made, str(rng.choice(kinds)), settings, rng)
+        made = made if more is None else replace(made, cloud=more.cloud, kinds=more.kinds)
+    return made
 
 
 def _defective(
-    view: _View, good: _Cloud, kind: str, settings: Settings, rng: np.random.Generator
+    view: _View, before: _Made, kind: str, settings: Settings, rng: np.random.Generator
 ) -> _Made | None:
-    """The part with a defect of the kind that can be seen, or None when every attempt failed."""
+    """The part with one defect more that can be seen, or None when every attempt failed."""
+    taken = _touched(view, before.cloud)
+    marked = int((before.cloud.labels & (before.cloud.density > 0)).sum())
     spacing = view.spacing * float(np.sqrt(len(view.points) / view.count))
-    visible = max(view.sensor.noise, 0.1 * spacing, 0.0006)
+    visible = max(view.sensor.uncertainty, 0.1 * spacing, 0.0006)
     for _ in range(settings.attempts):
         size = float(np.exp(rng.uniform(*np.log(settings.sizes))))
         size = max(size, min(5 * spacing, settings.sizes[1]))
@@ -177,15 +202,25 @@ def _defective(
         site = Site(view.points, view.normals, 0, *spread, view.part)
         site = replace(site, seed=_seed(site, kind, rng))
         change = DEFECTS[kind](site, rng)
-        cloud = _changed(good, view, change, rng)
+        if taken[change.index].any():
+            continue
+        cloud = _changed(before.cloud, view, change, rng, len(before.kinds))
         seen = cloud.density > 0
-        share = float((cloud.labels & seen).sum()) / max(int(seen.sum()), 1)
-        if share * view.count >= FEWEST and share < 0.4:
+        labelled = int((cloud.labels & seen).sum())
+        new, share = ((labelled - old) / max(int(seen.sum()), 1) for old in (marked, 0))
+        if new * view.count >= FEWEST and share < 0.4:
             cut = change.size is None and bool((change.area == 0).any())
             gap = size / 2 if cut else 0.0
             peak = float(np.abs(np.append(change.deviation, change.added_deviation)).max())
-            return _Made(cloud, kind, change.size or size, max(gap, peak))
+            return _Made(cloud, kind, change.size or size, max(gap, peak), (*before.kinds, kind))
     return None
+
+
+def _touched(view: _View, cloud: _Cloud) -> Bool:
+    """Which of the view's candidates a defect has moved or marked."""
+    count = len(view.points)
+    moved = (cloud.points[:count] != view.points).any(axis=1)
+    return np.asarray(moved | cloud.labels[:count])
 
 
 def _seed(site: Site, kind: str, rng: np.random.Generator) -> int:
@@ -214,6 +249,8 @@ def _scan(shape: Shape, view: _View, made: _Made) -> Synthesized:
         displacement=(cloud.away[chosen] * np.float32(triangles.diagonal)).astype(np.float32),
         origin=cloud.origin[chosen],
         noise=view.sensor.noise,
+        kinds=made.kinds,
+        cause=cloud.cause[chosen],
     )
 
 
@@ -228,6 +265,7 @@ def _cloud(view: _View, rng: np.random.Generator) -> _Cloud:
         away=np.zeros(total, np.float32),
         labels=np.zeros(total, dtype=bool),
         origin=np.arange(total),
+        cause=np.full(total, -1, np.int8),
         **_chances(total, view.sensor, rng),
     )
 
@@ -241,13 +279,17 @@ def _chances(total: int, sensor: Sensor, rng: np.random.Generator) -> dict[str, 
     return {"draw": draw + np.float32(1e-9), "order": order, "shake": shake}
 
 
-def _changed(cloud: _Cloud, view: _View, change: Change, rng: np.random.Generator) -> _Cloud:
-    """The candidates with a defect: moved, gone, come, and hidden by it."""
+def _changed(
+    cloud: _Cloud, view: _View, change: Change, rng: np.random.Generator, number: int
+) -> _Cloud:
+    """The candidates with defect `number`: moved, gone, come, and hidden by it."""
     index, sensor = change.index, view.sensor
     points, away, labels = cloud.points.copy(), cloud.away.copy(), cloud.labels.copy()
     density = cloud.density.copy()
     points[index] = change.points
     away[index], labels[index] = change.deviation, change.defective
+    cause = cloud.cause.copy()
+    cause[index[change.defective]] = number
     rays = np.concatenate([view.rays[index], np.zeros_like(change.added)])
     local = np.concatenate([change.points, change.added])
     normals = np.concatenate([change.normals, change.added_normals])
@@ -274,6 +316,7 @@ def _changed(cloud: _Cloud, view: _View, change: Change, rng: np.random.Generato
         away=np.concatenate([away, change.added_deviation]),
         labels=np.concatenate([labels, bad]),
         origin=np.concatenate([cloud.origin, np.full(extra, -1)]),
+        cause=np.concatenate([cause, np.where(bad, number, -1).astype(np.int8)]),
         **{name: np.concatenate([getattr(cloud, name), chances[name]]) for name in chances},
     )
 

@@ -38,6 +38,12 @@ class Sensor:
     shifts: Float32
     step: float
 
+    @property
+    def uncertainty(self) -> float:
+        """How far a point may well lie from the surface: noise, registration or distance steps."""
+        shift = np.square(self.turns).mean() / 4 + np.square(self.shifts).mean()
+        return max(self.noise, float(np.sqrt(shift)), self.step / 2)
+
 
 @dataclass(frozen=True, eq=False)
 class Sight:
