@@ -75,7 +75,7 @@ def aligners(shapes: dict[str, Any]) -> dict[str, Aligner]:
 
 @pytest.fixture(scope="module")
 def seen(visual: CLIPVisual, stored: Named) -> dict[str, CLIPFeatures]:
-    with torch.inference_mode():
+    with torch.no_grad():
         return {name: visual(stored[name]) for name in ("render", "rgb")}
 
 
