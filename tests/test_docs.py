@@ -130,7 +130,15 @@ def test_the_readme_and_the_guide_name_every_format() -> None:
 def test_the_guide_names_every_option() -> None:
     guide = text_of(REPOSITORY / "docs" / "guide.md")
     with redirect_stdout(io.StringIO()) as said:
-        for command in ("inspect", "train", "evaluate", "benchmark", "report", "synthesize"):
+        for command in (
+            "inspect",
+            "calibrate",
+            "train",
+            "evaluate",
+            "benchmark",
+            "report",
+            "synthesize",
+        ):
             with pytest.raises(SystemExit):
                 parser().parse_args([command, "--help"])
         for action in ("check", "get"):
