@@ -7,6 +7,7 @@ made of minima alone, so they depend neither on the order of the points nor on c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -105,17 +106,22 @@ def projected_mask(views: Views, labels: Tensor | NDArray[Any]) -> Tensor:
     if chosen.shape != views.visible.shape[1:]:
         raise ValueError(f"{tuple(chosen.shape)} labels for {views.visible.shape[1]} points")
     seeds = torch.full((count, size * size), EMPTY, dtype=torch.int32, device=device)
-    other = (~chosen).to(torch.int32)  # the lowest bit, above it the squared distance
+    other = (~chosen).to(torch.int32)
     for row, seen, where in zip(seeds, views.visible, views.pixel, strict=True):
         row.scatter_reduce_(0, where[seen], other[seen], "amin")
     seeds = seeds.view(count, size, size)
     shown = views.shade < 1
-    reach = 2
-    while True:
-        nearest = widened(seeds, [2 * step * step for step in range(reach + 1)])
-        if reach >= size or not bool((shown & (nearest == EMPTY)).any()):
-            return shown.logical_and_(nearest < EMPTY).logical_and_(nearest % 2 == 0)
+    reach = 1
+    while reach < size and bool((shown & (_nearby(seeds, reach) == EMPTY)).any()):
         reach *= 2
+    # Another point may be nearer than one at the corner of the square, but not beyond this.
+    nearest = _nearby(seeds, math.ceil(reach * 2**0.5))
+    return shown.logical_and_(nearest < EMPTY).logical_and_(nearest % 2 == 0)
+
+
+def _nearby(seeds: Tensor, reach: int) -> Tensor:
+    """The seed nearest to each pixel: its lowest bit, and above it the squared distance."""
+    return widened(seeds, [2 * step * step for step in range(reach + 1)])
 
 
 def _facing(

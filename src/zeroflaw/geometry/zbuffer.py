@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import max_pool2d, pad
 
 BITS = 11
 COSINES = 2**BITS  # steps from 0 to 1, eight times as fine as a picture's greys
@@ -84,7 +84,8 @@ def hidden_depth(reach: int, scale: float) -> Tensor:
     cosine = torch.arange(COSINES, dtype=torch.float64) / (COSINES - 1)
     slope = ((1 - cosine * cosine).sqrt() / cosine.clamp_min(1e-9)).clamp_max(STEEPEST)
     pixels = max(reach, 1) + 2**0.5 * slope + slope**2 * reach / 4
-    return (pixels * scale).int()
+    steps: Tensor = (pixels * scale).int()
+    return steps
 
 
 def widened(buffer: Tensor, lift: Sequence[int]) -> Tensor:
@@ -112,9 +113,12 @@ def closed(buffer: Tensor, spread: Spread, scale: float) -> Tensor:
     """
     if spread.gap == 0:
         return buffer
-    wide = widened(buffer, bulge(spread.gap, scale))
+    around = pad(buffer, (spread.gap,) * 4, value=EMPTY)
+    wide = widened(around, bulge(spread.gap, scale))
     far = int(4 * max(spread.splat, 1) * scale) << BITS
-    return torch.where(_farthest(wide, spread.gap) < buffer - far, wide, buffer)
+    gap = _farthest(wide, spread.gap) < around - far
+    inner = slice(spread.gap, -spread.gap)
+    return torch.where(gap[:, inner, inner], wide[:, inner, inner], buffer)
 
 
 def _farthest(buffer: Tensor, reach: int) -> Tensor:
