@@ -17,6 +17,7 @@ from torch.nn import functional
 from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.geometry.cameras import PRESETS
+from zeroflaw.geometry.view_render import render_views
 from zeroflaw.methods import views as module
 from zeroflaw.methods.align3d_ad import Align3DAD, Align3DADConfig
 from zeroflaw.methods.alignment import colored_views
@@ -132,11 +133,10 @@ def test_a_scan_is_rendered_once_while_it_is_looked_at(
     dented_sphere: Scan, good_sphere: Scan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rendered = []
-    genuine = module.render_views
 
     def counted(*given: object, **options: object) -> object:
         rendered.append(given)
-        return genuine(*given, **options)  # type: ignore[arg-type]
+        return render_views(*given, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "render_views", counted)
     method = point_ad()
@@ -195,11 +195,10 @@ def test_organised_scans_are_seen_from_the_front_and_others_from_around(
     column, row = np.meshgrid(np.arange(12.0), np.arange(10.0))
     points = np.stack([column, -row, 0.1 * np.sin(column)], axis=-1).reshape(-1, 3)
     used = []
-    genuine = module.render_views
 
     def noted(points: object, rotations: object, size: int) -> object:
         used.append(np.asarray(rotations))
-        return genuine(points, rotations, size)  # type: ignore[arg-type]
+        return render_views(points, rotations, size)  # type: ignore[arg-type]
 
     monkeypatch.setattr(module, "render_views", noted)
     point_ad().views(Scan(points, grid=(10, 12)))

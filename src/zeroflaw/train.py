@@ -182,10 +182,10 @@ def _in_stages(
         return History((), last, last, 0, False, 0.0)
     names = [stage.name for stage in method.stages()] or [""]
     for name, part in zip(names, settings, strict=True):
-        last = name == names[-1]
+        ends = name == names[-1]
         method.begin_stage(name)
-        folder = out if last else out / name
-        history = train(method, items, part, folder, validate if last else None, *given, **options)
+        folder = out if ends else out / name
+        history = train(method, items, part, folder, validate if ends else None, *given, **options)
     return history
 
 

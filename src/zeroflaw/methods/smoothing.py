@@ -60,8 +60,8 @@ def smooth_grid(
     total.ravel()[cells], held.ravel()[cells] = values, 1.0
     total = gaussian_filter(total, sigma, mode="constant")
     held = gaussian_filter(held, sigma, mode="constant")
-    smoothed = total.ravel()[cells] / held.ravel()[cells]
-    return smoothed.clip(values.min(), values.max()).astype(np.float32)
+    smoothed: Float32 = (total.ravel()[cells] / held.ravel()[cells]).astype(np.float32)
+    return smoothed
 
 
 def smooth_graph(values: NDArray[np.float64], points: Float64, sigma: float) -> Float32:

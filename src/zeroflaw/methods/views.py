@@ -304,7 +304,7 @@ def to_maps(probability: Tensor, size: int) -> Tensor:
     probability: (B, V, G), G patches row by row of a square. Returns size × size pixels.
     """
     side = round(probability.shape[-1] ** 0.5)
-    square = probability.unflatten(-1, (side, side))
+    square = probability.view(*probability.shape[:-1], side, side)
     return functional.interpolate(square, (size, size), mode="bilinear", align_corners=False)
 
 
