@@ -166,6 +166,15 @@ def test_stored_towers_come_back_with_their_sizes(tmp_path: Path) -> None:
     assert isinstance(both["visual"], CLIPVisual)
 
 
+def test_the_number_of_value_path_blocks_can_be_chosen(tmp_path: Path) -> None:
+    torch.save(original(), tmp_path / "clip.pt")
+    save_clip(tmp_path / "own.safetensors", *towers())
+    for name in ("clip.pt", "own.safetensors"):
+        assert load_clip(tmp_path / name, vv_layers=1)[0].config == replace(CONFIG, vv_layers=1)
+        with pytest.raises(ZeroflawError, match="vv_layers is 4, expected 0 to 3"):
+            load_clip(tmp_path / name, vv_layers=4)
+
+
 def test_sizes_that_cannot_be_are_refused(tmp_path: Path) -> None:
     for number, stored in enumerate(('{"width": 7}', '{"colour": 1}', "[", "[1]")):
         path = tmp_path / f"{number}.safetensors"

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,9 @@ def load_clip(
     config = _stored_config(path)
     if config is None:
         known = _activation(path, visual, quick_gelu)
-        config = clip_config(visual, text, path, known, vv_layers)
+        config = clip_config(visual, text, path, known)
+    if vv_layers is not None:
+        config = _with_vv_layers(config, vv_layers)
     with torch.device("meta"):
         towers = CLIPVisual(config, precision), CLIPText(config)
     load_entries(towers[0], visual, path, "visual.{}".format)
@@ -172,9 +174,7 @@ def _renamed(name: str) -> str:
     return name
 
 
-def clip_config(
-    visual: Entries, text: Entries, source: Path, quick_gelu: bool, vv_layers: int | None = None
-) -> CLIPConfig:
+def clip_config(visual: Entries, text: Entries, source: Path, quick_gelu: bool) -> CLIPConfig:
     """Return the sizes of both towers from their entries' shapes.
 
     Raises ZeroflawError where an entry that tells a size is missing or has another form.
@@ -199,11 +199,18 @@ def clip_config(
             context=context,
             vocabulary=vocabulary,
             embedding=embedding,
-            vv_layers=round(VV_SHARE * layers) if vv_layers is None else vv_layers,
+            vv_layers=round(VV_SHARE * layers),
             quick_gelu=quick_gelu,
         )
     except ValueError as error:
         raise ZeroflawError(f"{source}: entries do not fit: {error}") from None
+
+
+def _with_vv_layers(config: CLIPConfig, count: int) -> CLIPConfig:
+    try:
+        return replace(config, vv_layers=count)
+    except ValueError as error:
+        raise ZeroflawError(f"{error}, the blocks of this tower") from None
 
 
 def _shape(
