@@ -323,10 +323,10 @@ def test_ctrl_c_keeps_what_is_done_and_nothing_half_done(
 ) -> None:
     whole = Detector.inspect
 
-    def interrupted(self: Detector, subject: Any) -> Inspection:
+    def interrupted(self: Detector, subject: Any, prompt: str | None = None) -> Inspection:
         if "good" in str(subject):
             raise KeyboardInterrupt
-        return whole(self, subject)
+        return whole(self, subject, prompt)
 
     monkeypatch.setattr(Detector, "inspect", interrupted)
     out = tmp_path / "out"
@@ -359,10 +359,10 @@ def test_an_error_of_ours_costs_only_its_scan(
 ) -> None:
     whole = Detector.inspect
 
-    def failing(self: Detector, subject: Any) -> Inspection:
+    def failing(self: Detector, subject: Any, prompt: str | None = None) -> Inspection:
         if "good" in str(subject):
             raise RuntimeError("a\nbug")
-        return whole(self, subject)
+        return whole(self, subject, prompt)
 
     monkeypatch.setattr(Detector, "inspect", failing)
     assert main(["inspect", str(folder), *detector]) == 2

@@ -32,6 +32,10 @@ def inspection(points: np.ndarray = POINTS, **parts: object) -> Inspection:
         area_share=0.25,
         peak=1.0,
         mean=0.9,
+        kind="dent",
+        kind_probability=0.75,
+        height=-0.5,
+        area=3.0,
     )
     scan = Scan(points, **parts)  # type: ignore[arg-type]
     return Inspection(scan, 0.8, SCORES, (region,), 0.5, "compact", seconds=1.5, notes=("a note",))
@@ -115,6 +119,24 @@ def test_the_archive_keeps_scores_and_the_grid(tmp_path: Path) -> None:
     with np.load(path) as arrays:
         np.testing.assert_array_equal(arrays["point_scores"], SCORES)
         assert arrays["score"] == 0.8
+        assert arrays["region_kind"].tolist() == ["dent"]
+        assert arrays["region_height"].tolist() == [-0.5]
+        assert arrays["region_area"].tolist() == [3.0]
+
+
+def test_what_is_not_known_of_a_region_is_null_nan_or_empty(tmp_path: Path) -> None:
+    found = inspection()
+    bare = replace(found.regions[0], kind=None, kind_probability=None, height=None, area=None)
+    found = replace(found, regions=(bare, bare))
+    WRITERS[".json"](tmp_path / "found.json", found)
+    region = json.loads((tmp_path / "found.json").read_text())["regions"][0]
+    names = ("kind", "kind_probability", "height", "area")
+    assert [region[name] for name in names] == [None] * 4
+    WRITERS[".npz"](tmp_path / "found.npz", found)
+    with np.load(tmp_path / "found.npz") as arrays:
+        assert arrays["region_kind"].tolist() == ["", ""]
+        for name in ("kind_probability", "height", "area"):
+            assert np.isnan(arrays[f"region_{name}"]).all()
 
 
 def test_the_json_says_what_was_found(tmp_path: Path) -> None:
@@ -133,6 +155,9 @@ def test_the_json_says_what_was_found(tmp_path: Path) -> None:
     (region,) = result["regions"]
     assert region["points"] == 20
     assert region["area_share"] == 0.25
+    assert (region["kind"], region["kind_probability"]) == ("dent", 0.75)
+    assert (region["height"], region["area"]) == (-0.5, 3.0)
+    assert result["prompt"] is None
     assert len(region["center"]) == len(region["extent"]) == 3
 
 

@@ -105,6 +105,8 @@ def test_regions_say_where_how_large_and_how_strong() -> None:
     assert weak.size == pytest.approx(2 * np.sqrt(2), rel=0.05)
     assert strong.area_share == pytest.approx(np.pi * 0.25 / 100, rel=0.1)
     assert weak.area_share == pytest.approx(np.pi / 100, rel=0.1)
+    assert weak.area == pytest.approx(np.pi, rel=0.1)
+    assert weak.height == pytest.approx(0.0, abs=1e-9)
     assert weak.index.tolist() == np.flatnonzero(scores == np.float32(0.7)).tolist()
 
 

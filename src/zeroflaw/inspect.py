@@ -27,7 +27,7 @@ class Request:
     inputs: files, folders, patterns. out: folder for a coloured PLY, a PNG and a JSON per scan.
     threshold: of the scan's score, in place of the detector's own. remove_plane: leave out the
     plane that the part stands on, and what else is around it. calibration: a file of `zeroflaw
-    calibrate`, whose thresholds are taken instead.
+    calibrate`, whose thresholds are taken instead. prompt: the one kind of defect to look for.
     """
 
     inputs: tuple[str, ...]
@@ -40,6 +40,7 @@ class Request:
     as_json: bool = False
     fail_on_defect: bool = False
     calibration: Path | None = None
+    prompt: str | None = None
 
 
 @dataclass
@@ -93,6 +94,8 @@ def inspect_all(request: Request, paths: Sequence[Path], outcome: Outcome) -> No
         calibration.check_plane(request.calibration, request.remove_plane)
         detector.rely_on(request.calibration, calibration)
     outcome.promise = detector.promise
+    if request.prompt is not None:
+        detector.kind_asked(request.prompt)  # else every single scan would say that it is unknown
     shown, stems = display_names(paths), output_names(paths, request.out)
     try:
         with progress(len(paths)) as step:
@@ -119,7 +122,8 @@ def inspect_one(
     from zeroflaw.reports.figures import write_heat_map
     from zeroflaw.reports.table import Row
 
-    inspection = detector.inspect(without_plane(read(path)) if request.remove_plane else path)
+    subject = without_plane(read(path)) if request.remove_plane else path
+    inspection = detector.inspect(subject, request.prompt)
     if request.out is not None:
         WRITERS[".ply"](request.out / f"{stem}_scores.ply", inspection)
         if request.pictures:

@@ -42,6 +42,11 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         help="thresholds that zeroflaw calibrate learned from good scans of your part",
     )
     add(
+        "--prompt",
+        metavar="TEXT",
+        help="look for one kind of defect only, such as 'dent' or 'a deep scratch'",
+    )
+    add(
         "--remove-plane",
         action="store_true",
         help="leave out the table that the part stands on, and what else is around it",
@@ -69,5 +74,6 @@ def run(given: argparse.Namespace) -> int:
             as_json=given.json,
             fail_on_defect=given.fail_on_defect,
             calibration=given.calibration,
+            prompt=given.prompt,
         )
     )

@@ -18,8 +18,8 @@ PICKED = 1_200  # points of a region, and of what is around it, that are looked 
 FEWEST = 24  # points of a ring that a surface is fitted to
 WIDTH = 1.0  # of a ring, in radii of the region's area
 SPACINGS = 4.0  # of the points, that a ring is wide at least
-NEIGHBORS = 10  # that a point is linked to
-STEEP = 0.7  # sine of the steepest link: steeper ones lead through a wall to its other side
+NEIGHBORS = 8  # that a point is linked to
+STEEP = 0.6  # sine of the steepest link: steeper ones lead through a wall to its other side
 DETOUR = 1.2  # by how much paths from point to point are longer than the way
 WIDEST_GAP = np.pi  # without a point of the ring, as seen from the region
 ROUNDS = 8  # of fitting with weights
@@ -66,8 +66,8 @@ def region_heights(
 def _place(columns: Float64, marked: Bool, region: Int64, area: float) -> _Place:
     """Some of a region's points and of the unmarked ones around, evenly picked. columns: (3, N)."""
     own = columns[:, region]
-    width = _width(area, len(region))
-    low, high = own.min(axis=1) - width, own.max(axis=1) + width
+    reach = DETOUR * _width(area, len(region))
+    low, high = own.min(axis=1) - reach, own.max(axis=1) + reach
     x = columns[0]
     near = np.flatnonzero((x >= low[0]) & (x <= high[0]) & ~marked)
     for axis in (1, 2):
@@ -96,6 +96,8 @@ def _height(place: _Place, width: float, surroundings: Surroundings) -> float | 
     middle = place.points[own].mean(axis=0)
     own_points, ring_points = place.points[own] - middle, place.points[ring] - middle
     scale = float(np.linalg.norm(ring_points, axis=1).max())
+    if scale == 0.0:
+        return None
     axes = np.linalg.svd((ring_points - ring_points.mean(axis=0)) / scale, full_matrices=False)[2]
     inside, around = own_points @ axes.T / scale, ring_points @ axes.T / scale
     angle = np.sort(np.arctan2(around[:, 1], around[:, 0]))

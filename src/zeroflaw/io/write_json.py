@@ -16,6 +16,7 @@ def summary(inspection: Inspection) -> dict[str, Any]:
     return {
         "scan": None if scan.source is None else str(scan.source),
         "detector": inspection.detector,
+        "prompt": inspection.prompt,
         "score": float(inspection.score),
         "threshold": float(inspection.threshold),
         "defective": bool(inspection.defective),
@@ -41,11 +42,15 @@ def promise_summary(promise: Promise | None) -> dict[str, Any] | None:
 
 
 def region_summary(region: Region) -> dict[str, Any]:
-    """One region without its points; lengths and places in the scan's unit and frame."""
+    """One region without its points; lengths, places and area in the scan's unit and frame."""
     return {
+        "kind": region.kind,
+        "kind_probability": region.kind_probability,
         "center": [float(value) for value in region.center],
         "extent": [float(value) for value in region.extent],
         "size": float(region.size),
+        "height": region.height,
+        "area": region.area,
         "area_share": float(region.area_share),
         "peak": float(region.peak),
         "mean": float(region.mean),

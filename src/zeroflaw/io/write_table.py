@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroflaw.io.atomic import replacing
-from zeroflaw.types import Inspection, Int64
+from zeroflaw.types import Float64, Inspection, Int64
 
 BLOCK = 65_536
 
@@ -37,9 +37,11 @@ def write_csv(path: Path, inspection: Inspection) -> None:
 
 def write_npz(path: Path, inspection: Inspection) -> None:
     """Write the scan with its scores and regions as arrays: what `read` reads back, and
-    `point_scores`, `region`, `score`, `threshold`. Raises ZeroflawError.
+    `point_scores`, `region`, `score`, `threshold`; and of each region `region_kind` ("" for none),
+    `region_kind_probability`, `region_height` and `region_area` (nan for none). Raises
+    ZeroflawError.
     """
-    scan = inspection.scan
+    scan, regions = inspection.scan, inspection.regions
     optional = {
         "normals": scan.normals,
         "colors": scan.colors,
@@ -53,10 +55,19 @@ def write_npz(path: Path, inspection: Inspection) -> None:
         "region": region_of_points(inspection),
         "score": np.array(inspection.score),
         "threshold": np.array(inspection.threshold),
+        "region_kind": np.array([region.kind or "" for region in regions], dtype=np.str_),
+        "region_kind_probability": _numbers([region.kind_probability for region in regions]),
+        "region_height": _numbers([region.height for region in regions]),
+        "region_area": _numbers([region.area for region in regions]),
         **{name: array for name, array in optional.items() if array is not None},
     }
     with replacing(path) as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def _numbers(values: list[float | None]) -> Float64:
+    """The values as an array, nan for None."""
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def region_of_points(inspection: Inspection) -> Int64:

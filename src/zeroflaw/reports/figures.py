@@ -23,6 +23,8 @@ FINER = 2  # drawn this much larger, then averaged: smooth outlines
 HEADER, FOOTER, MARGIN = 64, 52, 18
 INK, FAINT, ALARM = (32, 36, 44), (112, 118, 130), (176, 32, 32)
 MARKED = 5  # regions that get their number in the picture
+LINE = 17  # pixels that a label is high
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def heat_map(inspection: Inspection) -> Image.Image:
@@ -83,30 +85,41 @@ def _mark_regions(
     for number, region in enumerate(inspection.regions[:MARKED], 1):
         owner[region.index] = number
     seen = [owner[one.index] for one in drawn] if inspection.regions else []
-    for number in range(1, 1 + len(inspection.regions[:MARKED])):
+    written: list[list[Box]] = [[] for _ in panels]
+    for number, region in enumerate(inspection.regions[:MARKED], 1):
+        label = f"{number} {region.kind or ''}".strip()
         pixels = [np.nonzero(one == number) for one in seen]
         most = max(len(rows) for rows, _ in pixels)
-        for panel, (rows, columns) in zip(panels, pixels, strict=True):
+        for panel, taken, (rows, columns) in zip(panels, written, pixels, strict=True):
             if len(rows) > 0.25 * most:
-                _write_number(panel, number, _middle_box(rows // FINER, columns // FINER))
+                box = _middle_box(rows // FINER, columns // FINER)
+                taken.append(_write_label(panel, label, box, taken))
 
 
-def _middle_box(rows: Int64, columns: Int64) -> tuple[int, int, int, int]:
+def _middle_box(rows: Int64, columns: Int64) -> Box:
     top, bottom = np.quantile(rows, (0.03, 0.97))
     left, right = np.quantile(columns, (0.03, 0.97))
     return int(left), int(top), int(right), int(bottom)
 
 
-def _write_number(panel: Image.Image, number: int, box: tuple[int, int, int, int]) -> None:
-    """A box around the region and its number at the upper right corner."""
-    pen = ImageDraw.Draw(panel)
+def _write_label(panel: Image.Image, label: str, box: Box, taken: Sequence[Box]) -> Box:
+    """A box around the region, its number and name at the upper right corner, or below others.
+
+    taken: where labels are already. Returns where this one is.
+    """
+    pen, font = ImageDraw.Draw(panel), _font(15)
     wide, high = panel.size
     left, top = max(box[0] - 5, 1), max(box[1] - 5, 1)
     right, bottom = min(box[2] + 5, wide - 2), min(box[3] + 5, high - 2)
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline="white")
     pen.rectangle((left, top, right, bottom), outline=INK)
-    place = (min(right + 3, wide - 14), max(top - 12, 0))
-    pen.text(place, str(number), fill=INK, font=_font(15), stroke_width=2, stroke_fill="white")
+    length = round(pen.textlength(label, font=font))
+    x, y = min(right + 3, wide - 4 - length), max(top - 12, 0)
+    for other in sorted(taken, key=lambda one: one[1]):
+        if x < other[2] and other[0] < x + length and abs(y - other[1]) < LINE:
+            y = other[1] + LINE
+    pen.text((x, y), label, fill=INK, font=font, stroke_width=2, stroke_fill="white")
+    return x, y, x + length, y + LINE
 
 
 def _write_header(picture: Image.Image, inspection: Inspection) -> None:
@@ -121,6 +134,8 @@ def _write_header(picture: Image.Image, inspection: Inspection) -> None:
     pen.text((MARGIN, 12), name, fill=INK, font=font)
     regions = inspection.regions
     parts = [plural(len(inspection.scan), "point"), plural(len(regions), "region")]
+    if inspection.prompt is not None:
+        parts.append(f"{inspection.prompt} alone")
     if regions:
         parts.append(f"largest {length_text(max(region.size for region in regions))}")
     parts.append(f"detector {inspection.detector}")

@@ -18,7 +18,10 @@ LISTED = 5  # regions of one scan in the table; the JSON has all
 
 @dataclass(frozen=True)
 class Row:
-    """What the tables say of one scan, without its points. diagonal: of the box around it."""
+    """What the tables say of one scan, without its points.
+
+    diagonal: of the box around it. prompt: the kind of defect that was asked for, or None.
+    """
 
     name: str
     points: int
@@ -26,6 +29,7 @@ class Row:
     score: float
     defective: bool
     regions: tuple[Region, ...]
+    prompt: str | None = None
 
     @staticmethod
     def of(name: str, inspection: Inspection) -> Row:
@@ -37,6 +41,7 @@ class Row:
             score=inspection.score,
             defective=inspection.defective,
             regions=tuple(replace(one, index=one.index[:0]) for one in inspection.regions),
+            prompt=inspection.prompt,
         )
 
 
@@ -71,19 +76,30 @@ def defects(row: Row) -> Table:
         caption=f"and {left} weaker\n" if left > 0 else None,
         caption_justify="left",
     )
-    for title in ("#", "size", "centre x y z", "extent x y z", "area", "peak"):
-        places = title.endswith("x y z")
-        table.add_column(title, justify="left" if places else "right", no_wrap=not places)
+    named = any(region.kind is not None for region in row.regions)
+    kind = ("kind",) if named else ()
+    for title in ("#", *kind, "size", "height", "centre x y z", "area", "peak"):
+        place, words = title.endswith("x y z"), title == "kind"
+        table.add_column(title, justify="left" if place or words else "right", no_wrap=not place)
     for number, region in enumerate(row.regions[:LISTED], 1):
         table.add_row(
             str(number),
+            *((Text(kind_text(region)),) if named else ()),
             length_text(region.size),
+            "-" if region.height is None else length_text(region.height),
             place_text(region.center, row.diagonal / 1000),
-            place_text(region.extent, row.diagonal / 1000),
             percent_text(region.area_share),
             f"{region.peak:.2f}",
         )
     return table
+
+
+def kind_text(region: Region) -> str:
+    """What a region is called and how probably, "" for one without a name."""
+    if region.kind is None:
+        return ""
+    share = "" if region.kind_probability is None else f" {region.kind_probability:.2f}"
+    return f"{region.kind}{share}"
 
 
 def promised(promise: Promise) -> str:
@@ -97,7 +113,10 @@ def promised(promise: Promise) -> str:
 
 def footnotes(rows: Sequence[Row]) -> list[str]:
     """What the numbers in the tables mean where that is not plain."""
-    notes = []
+    asked = sorted({row.prompt for row in rows if row.prompt is not None})
+    notes = [f"asked for {kind}: scores and defects are of this kind alone" for kind in asked]
+    if any(region.height is not None for row in rows for region in row.regions):
+        notes.append("height: from the surface around the defect, negative into the material")
     if any(row.regions and not row.defective for row in rows):
         notes.append("(n): spots above the point threshold on a scan that is good as a whole")
     if any(row.defective and not row.regions for row in rows):
