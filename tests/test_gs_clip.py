@@ -25,6 +25,7 @@ from zeroflaw.methods.gs_clip_modules import (
     mlp_layers,
 )
 from zeroflaw.start import start
+from zeroflaw.train import staged, train
 from zeroflaw.types import Scan, ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -322,3 +323,26 @@ def test_a_trained_pointnet_is_taken_if_it_fits() -> None:
 def test_settings_that_cannot_be_are_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(SMALL, **change)
+
+
+def test_it_trains_in_both_stages_and_the_second_leaves_the_prompts_as_they_are(
+    dented_sphere: Scan, good_sphere: Scan, tmp_path: Path
+) -> None:
+    method = build(views_rate=1e-3)
+    items = []
+    for scan in (dented_sphere, good_sphere):
+        prepared = method.prepare(scan)
+        items.append((prepared, method.target(scan, prepared)))
+    losses = {}
+    for stage, settings in zip(method.stages(), staged(method, {"epochs": 4}), strict=True):
+        method.begin_stage(stage.name)
+        before = {name: entry.clone() for name, entry in method.state_dict().items()}
+        history = train(method, items, settings, tmp_path / stage.name, progress=False)
+        losses[stage.name] = [row["loss"] for row in history.rows]
+        moved = {n for n, e in method.state_dict().items() if not e.equal(before[n])}
+        parts = {name.split(".")[0] for name in moved}
+        if stage.name == PROMPTS:
+            assert parts == {"prompts", "pointnet", "shape_token", "defect_token"}
+        else:
+            assert parts == {"refinement", "lora"}
+    assert all(rows[-1] < rows[0] for rows in losses.values()), losses

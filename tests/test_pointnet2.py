@@ -188,12 +188,14 @@ def test_sizes_that_cannot_be_are_refused(change: dict[str, object], message: st
         replace(SMALL, **change)  # type: ignore[arg-type]
 
 
-def test_a_published_file_is_loaded_frozen_whole_and_without_running_code(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recent", [True, False])
+def test_a_published_file_is_loaded_frozen_and_whole(tmp_path: Path, recent: bool) -> None:
+    """Whatever layout of files PyTorch had in its day."""
     torch.manual_seed(1)
     net = PointNet2(SMALL)
     path = tmp_path / "best_model.pth"
     content = {"epoch": 3, "model_state_dict": net.state_dict(), "class_avg_iou": 0.5}
-    torch.save(content, path)
+    torch.save(content, path, _use_new_zipfile_serialization=recent)
     loaded = load_pointnet2(path, SMALL)
     assert not any(weight.requires_grad for weight in loaded.parameters())
     for name, entry in net.state_dict().items():

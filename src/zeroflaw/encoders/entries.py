@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise ZeroflawError(f"{path}: there is no such file; check the path of the weights")
     try:
         with torch.serialization.safe_globals(plain_data()):
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+            mapped = zipfile.is_zipfile(path)  # files from before PyTorch 1.6 cannot be
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds for damaged and for unsafe files
         code = re.search(r"GLOBAL (\S+)", str(error))
         reason = f"it calls {code[1]}" if code else " ".join(str(error).split())[:160]
