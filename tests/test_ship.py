@@ -14,6 +14,7 @@ from zeroflaw.detector import Detector
 from zeroflaw.methods import METHODS
 from zeroflaw.metrics.calibration import Scaling, Scalings
 from zeroflaw.metrics.ranking import auroc
+from zeroflaw.score import hash_detector
 from zeroflaw.ship import FALSE_ALARMS, POINT_FALSE_ALARMS, Judged, fit, judge, ship
 from zeroflaw.synthesis.generate import Settings, Synthesized
 
@@ -104,6 +105,14 @@ def test_scores_are_those_of_the_method_scaled(shipped: Detector, unseen: Synthe
     assert found.score == shipped.scalings.object.apply(plain.score)
     scaled = shipped.scalings.point.apply(plain.point_scores)
     np.testing.assert_array_equal(found.point_scores, scaled.astype(np.float32))
+
+
+def test_scores_that_were_kept_are_not_taken_for_those_of_another_calibration(
+    shipped: Detector,
+) -> None:
+    other = {**shipped.card, "threshold": 0.1}
+    assert hash_detector(Detector(shipped.method, other)) == hash_detector(shipped)
+    assert hash_detector(Detector(shipped.method)) != hash_detector(shipped)
 
 
 def test_the_weights_stay_when_a_shipped_detector_is_calibrated_again(
