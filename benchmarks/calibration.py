@@ -8,8 +8,8 @@ categories as many as those measured. Measured are these, and scans of test cate
 defective scan has its good twin, so that one scan in two is defective. Prints a Markdown table;
 --picture takes the reliability diagram of the test scans, --card a card that takes the figures in.
 
-Few scans cannot show a small error: 60 of them would have one of 11 % by chance if their scores were
-exactly true (the table's column says how much it is), 600 of them some 4 %.
+Few scans cannot show a small error: by chance alone, 60 of them would have one of 11 % or more if
+their scores were exactly true, 600 some 5 %, 1,200 some 3 %. A column of the table says how much.
 """
 
 from __future__ import annotations
