@@ -145,6 +145,16 @@ def test_gradients_reach_every_weight_and_the_pictures() -> None:
     assert unreached == []
 
 
+@pytest.mark.parametrize("quick", [True, False])
+def test_learning_changes_no_feature(quick: bool) -> None:
+    tower = visual(quick_gelu=quick)
+    learning = tower(pictures())
+    with torch.no_grad():
+        still = tower(pictures())
+    torch.testing.assert_close(learning.image, still.image)
+    torch.testing.assert_close(learning.patches, still.patches)
+
+
 def test_the_mlp_s_linear_layers_can_be_replaced() -> None:
     tower, images = visual(), pictures()
     before = tower(images).image

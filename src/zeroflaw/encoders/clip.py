@@ -190,7 +190,7 @@ class CLIPVisual(nn.Module):
                 f"images of {images.shape[-1]} pixels; use a multiple of {patch}, the patch's side"
             )
         tokens = self.conv1(images).flatten(2).transpose(1, 2)
-        token = self.class_embedding.expand(len(images), 1, -1)
+        token = self.class_embedding.expand(images.shape[0], 1, -1)
         tokens = torch.cat([token, tokens], dim=1) + self._positions(side)
         embedded: Tensor = self.ln_pre(tokens)
         return embedded
