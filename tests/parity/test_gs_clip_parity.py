@@ -135,7 +135,9 @@ def token_rows() -> Tensor:
     with np.load(Path(__file__).parent / "clip_tokens.npz") as stored:
         known = dict(zip(stored["token"].tolist(), stored["embedding"], strict=True))
     width = len(next(iter(known.values())))
-    return torch.stack([torch.from_numpy(known.get(token, np.zeros(width, np.float32))) for token in TOKENS])
+    return torch.stack(
+        [torch.from_numpy(known.get(token, np.zeros(width, np.float32))) for token in TOKENS]
+    )
 
 
 @pytest.fixture(scope="module")
