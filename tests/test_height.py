@@ -160,8 +160,9 @@ def moved_by(made: Synthesized, twin: Synthesized) -> Float64:
 
 
 def test_synthesised_dents_and_bulges_are_as_deep_as_their_twins_say() -> None:
-    kinds, fixed = ("bulge", "dent"), {"defective_share": 1.0, "one_sided_share": 0.0}
-    base = Settings(points=(8000, 9000), sizes=(0.08, 0.2), noise=(1e-4, 2e-4), **fixed)
+    kinds = ("bulge", "dent")
+    base = Settings((8000, 9000), defective_share=1.0, one_sided_share=0.0, sizes=(0.08, 0.2))
+    base = replace(base, noise=(1e-4, 2e-4))
     ratios, right = [], []
     for number in range(16):
         rng = np.random.default_rng([5, number])

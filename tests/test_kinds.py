@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,31 +28,19 @@ from zeroflaw.types import Scan, ZeroflawError
 KINDS = tuple(KIND_PROMPTS)
 
 
-@dataclass(frozen=True)
-class SidedConfig:
-    sure: float = 0.8
+SURE = 0.8
 
 
 class Sided(Peak):
     """Calls what sticks out a bulge above the middle of the scan, and excess below it."""
 
     name = "sided"
-    Config = SidedConfig  # type: ignore[assignment]
     kinds = ("bulge", "excess", "dent")
-
-    def __init__(self, config: SidedConfig | None = None) -> None:
-        super().__init__()
-        self.sure = (config or SidedConfig()).sure
-        self.config = config or SidedConfig()  # type: ignore[assignment]
-
-    def forward(self, batch: Prepared) -> Evidence:
-        logit = 40.0 * (batch["over"] - self.offset)
-        return Evidence(logit.amax(dim=1), logit)
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
         above = torch.from_numpy(scan.points[:, 2] > np.median(scan.points[:, 2])).double()
-        first = self.sure * above + (1 - self.sure) / 2 * (1 - above)
-        second = self.sure * (1 - above) + (1 - self.sure) / 2 * above
+        first = SURE * above + (1 - SURE) / 2 * (1 - above)
+        second = SURE * (1 - above) + (1 - SURE) / 2 * above
         kind = torch.stack([first, second, 1 - first - second], dim=1)
         return replace(super().score(evidence, scan, prepared), kind=kind)
 

@@ -149,7 +149,7 @@ def _fitted(ring: Float64) -> Float64:
     found: Float64 = np.zeros(terms.shape[1])
     for _ in range(ROUNDS):
         root = np.sqrt(weight)
-        found = np.linalg.lstsq(terms * root[:, None], z * root, rcond=1e-9)[0]
+        found = np.asarray(np.linalg.lstsq(terms * root[:, None], z * root, rcond=1e-9)[0])
         off = np.abs(z - terms @ found)
         deviation = 1.4826 * float(np.median(off)) + 1e-9
         weight = np.maximum(1 - (off / (CLIP * deviation)) ** 2, 0.0) ** 2

@@ -133,7 +133,8 @@ class PointKinds:
         mean = total / np.maximum(np.bincount(row, minlength=len(self.logits)), 1)
         if not mean.sum() > 0:
             mean = (np.bincount(row, minlength=len(self.logits)) > 0).astype(np.float64)
-        return _softmax((mean @ self.logits / mean.sum())[None])[0]
+        whole: Float64 = _softmax((mean @ self.logits / mean.sum())[None])[0]
+        return whole
 
 
 def name_regions(
