@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
+from zeroflaw.geometry.backproject import back_project
 from zeroflaw.geometry.cameras import PRESETS
 from zeroflaw.geometry.view_render import render_views
 from zeroflaw.methods import views as module
@@ -343,3 +344,14 @@ def test_coloured_views_show_the_points_colours_on_white(dented_sphere: Scan) ->
     mixed = Scan(dented_sphere.points[order])
     again = colored_views(point_ad().views(mixed), colors[order])
     torch.testing.assert_close(again, pictures)
+
+
+def test_points_that_some_view_sees_get_what_exact_back_projection_gives(
+    dented_sphere: Scan,
+) -> None:
+    views = point_ad().views(dented_sphere)
+    maps = torch.rand(9, 56, 56, generator=torch.Generator().manual_seed(0))
+    exact = back_project(maps, views.pixel, views.visible, dented_sphere.points)
+    ours = to_points(maps[None], views.pixel[None], views.visible[None])[0]
+    seen = views.visible.any(dim=0)
+    torch.testing.assert_close(ours[seen], exact[seen])
