@@ -31,6 +31,7 @@ from zeroflaw.validate import HeldOut
 Item = tuple[Prepared, Target]
 POINTS = 4096  # of the described points of a scan, those that a training step scores
 MARKED = 0.12  # of them, up to which share defective ones are favoured in training
+KIND_WIDTH = 128  # of the layer that tells kinds
 MOST_DEFECTS = 4  # that a scan to learn from has
 SCALE_PAIRS = 24  # pairs whose descriptors fix the scale of the input
 CALIBRATION_SCANS = 240  # held-out scans that fix the thresholds
@@ -221,7 +222,7 @@ def run(
     are there already. Afterwards the best checkpoint gets its thresholds and is written to
     `out/compact`, weights in 16 bits, with `card` in its card.
     """
-    config = config or CompactConfig()
+    config = config or CompactConfig(kind_width=KIND_WIDTH)
     generated = generated or Settings()
     given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     fixed = {

@@ -39,7 +39,8 @@ class CompactConfig:
     """Sizes of the compact detector. dense, groups, size: see InputSettings.
 
     kinds: how many of KINDS it tells, the first ones. away: whether it tells distances from the
-    good surface. The first detectors told eight kinds and no distances.
+    good surface. kind_width: of the layer that tells kinds, 0 to tell them from the embedding that
+    tells defects. The first detectors told eight kinds, without such a layer, and no distances.
     """
 
     dense: int = 16384
@@ -55,6 +56,7 @@ class CompactConfig:
     positive_weight: float = 6.0
     kinds: int = len(KINDS)
     away: bool = True
+    kind_width: int = 0
 
     def __post_init__(self) -> None:
         check_sizes(self, "width", "heads", "hidden", "embedding", "text_width")
@@ -91,6 +93,8 @@ class Compact(Method):
         self.point_head = two_layers(2 * DESCRIPTORS + embedding, embedding, embedding)
         if config.away:
             self.away_head = nn.Linear(embedding, 1)
+        if config.kind_width:
+            self.kind_head = two_layers(2 * DESCRIPTORS + embedding, config.kind_width, embedding)
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
         self.register_buffer("text", torch.zeros(2 + config.kinds, embedding))
@@ -137,7 +141,10 @@ class Compact(Method):
         overall = self.global_head(torch.cat([cls, tokens.amax(dim=1)], dim=-1)) @ axis
         evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
         object_logit = self.object_head(torch.cat(evidence, dim=-1))[:, 0]
-        kinds = functional.normalize(point_embedding, dim=-1) @ text[2:].T / 0.1
+        telling = point_embedding
+        if self.config.kind_width:
+            telling = self.kind_head(torch.cat([point, spread], dim=-1))
+        kinds = functional.normalize(telling, dim=-1) @ text[2:].T / 0.1
         extra = {"patch": patch_logit, "kind": kinds}
         if self.config.away:
             extra["away"] = self.away_head(point_embedding)[..., 0]
