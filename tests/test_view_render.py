@@ -304,12 +304,3 @@ def test_a_dense_scans_normals_are_those_of_its_surface() -> None:
     assert float(np.abs(np.einsum("ij,ij->i", facing, points)).min()) > 0.99
     few = view_normals(points[:500])
     assert float(np.median(np.abs(np.einsum("ij,ij->i", few, points[:500])))) > 0.98
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_a_gpu_shows_the_same() -> None:
-    points = sphere(50_000) * [1, 0.7, 0.5]
-    one = render_views(points, PRESETS["around"], 336)
-    other = render_views(points, PRESETS["around"], 336, device="cuda")
-    assert float((one.shade - other.shade.cpu()).abs().mean()) < 1e-3
-    assert float((one.pixel == other.pixel.cpu()).float().mean()) > 0.999

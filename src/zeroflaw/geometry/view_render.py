@@ -183,9 +183,9 @@ def _nearest(keys: Tensor, pixel: Tensor, size: int, scale: float) -> Tensor:
         key, where = keys[view, at], pixel[view, at]
         shown = _shown(key, where, depth[view], allowed)
         sums[view].scatter_add_(0, where, ((key & (COSINES - 1)).long() + _ONE) * shown)
-    count = (sums >> _COUNT).clamp_min_(1)
-    cosine = ((sums & (_ONE - 1)) + count // 2) // count
-    mean = (depth & -COSINES) | cosine.int()
+    count = (sums >> _COUNT).clamp_min_(1).double()
+    cosine = (sums & (_ONE - 1)).double().div_(count).add_(0.5).int()
+    mean = (depth & -COSINES) | cosine
     return torch.where(depth == EMPTY, EMPTY, mean).view(-1, size, size)
 
 
