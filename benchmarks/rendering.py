@@ -1,0 +1,184 @@
+"""Time nine views of a scan for view-based detectors beside what a user would pick instead.
+
+Prints a Markdown table: best of several runs, in seconds, and the peak of memory, each size in a
+process of its own. Ours gives shade, depth, every point's pixel and whether it is visible; normals
+are listed beside it. PyVista, drawn off screen at the same size, gives shade and depth alone; it is
+left out where it is not installed. Run it with
+
+    PYTHONPATH=src python benchmarks/rendering.py > benchmarks/results/rendering.md
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from zeroflaw.geometry.backproject import back_project
+from zeroflaw.geometry.cameras import PRESETS
+from zeroflaw.geometry.view_frame import in_pixels, view_normals
+from zeroflaw.geometry.view_render import projected_mask, render_views
+
+SIZES = {10_000: None, 100_000: 0.15, 1_000_000: 1.2}  # points: seconds the nine views may take
+SIZE = 336
+REACH = 2  # pixels to each side of a point's own: 12 of 1024, as ours and the papers draw it
+SPELL = 3.0
+Real = NDArray[Any]
+
+
+def main() -> None:
+    """Print the tables; with a number of points, measure them and print what was found."""
+    if len(sys.argv) > 1:
+        print(json.dumps(measure(int(sys.argv[1]))))
+        return
+    load = os.getloadavg()[0]
+    print("# Nine views\n")
+    print(f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()},")
+    print(f"NumPy {np.__version__}, PyTorch {torch.__version__}; {SIZE} × {SIZE} pixels, float64")
+    print(f"points. Best of several runs, seconds. Others' load at the start: {load:.1f}.\n")
+    print("| points | views | target | normals | mask | back to points | memory for the views |")
+    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    found = {count: in_own_process(count) for count in SIZES}
+    for count, row in found.items():
+        target = SIZES[count] or "–"
+        steps = [f"{row[name]:.3f}" for name in ("normals", "mask", "back")]
+        print(f"| {count:,} | {row['views']:.3f} | {target} | {' | '.join(steps)} ", end="")
+        print(f"| {row['memory']:.0f} MB |")
+    print("\nThe views alone: shade, depth, pixels and visible points, with normals given.\n")
+    print("| points | ours | instead | its time | its time / ours |")
+    print("| ---: | ---: | :--- | ---: | ---: |")
+    for count, row in found.items():
+        for rival in ("PyVista off screen, shade and depth", "NumPy minimum.at, shade and depth"):
+            time_, ratio = "not installed", ""
+            if row.get(rival) is not None:
+                time_, ratio = f"{row[rival]:.3f}", f"{row[rival] / row['views']:.1f}"
+            print(f"| {count:,} | {row['views']:.3f} | {rival} | {time_} | {ratio} |")
+
+
+def measure(count: int) -> dict[str, float | None]:
+    """Seconds of each step and of the rivals, and MB that the views took above what was there."""
+    points = surface(count)
+    turns = PRESETS["around"]
+    normals = view_normals(points)
+    render_views(points[:1000], turns, SIZE, normals[:1000])
+    before = peak_memory()
+    views = render_views(points, turns, SIZE, normals)
+    memory = peak_memory() - before
+    labels = points[:, 2] > 0.3
+    maps = torch.rand((9, SIZE, SIZE))
+    return {
+        "memory": memory,
+        "views": best(render_views, points, turns, SIZE, normals),
+        "normals": best(view_normals, points),
+        "mask": best(projected_mask, views, labels),
+        "back": best(back_project, maps, views.pixel, views.visible, points),
+        "PyVista off screen, shade and depth": pyvista_time(points, normals),
+        "NumPy minimum.at, shade and depth": best(splatted, points, normals),
+    }
+
+
+def splatted(points: Real, normals: Real) -> tuple[Real, Real]:
+    """Shade and depth by a loop over the pixels of a point, as one would write it in NumPy."""
+    turns = PRESETS["around"]
+    place, deep = in_pixels(points, torch.from_numpy(turns).double(), SIZE)
+    columns = place.numpy()
+    wide = SIZE + 2 * REACH
+    buffer = np.full((len(turns), wide * wide), np.int64(2) ** 62)
+    for view, turn in enumerate(turns):
+        right, up, toward = turn @ columns
+        cell = (SIZE / 2 - up).astype(np.int64) * wide + (SIZE / 2 + right).astype(np.int64)
+        depth = ((deep - toward) * 1000).astype(np.int64)
+        packed = (depth << 32) | np.arange(len(points))
+        for down in range(2 * REACH + 1):
+            for beside in range(2 * REACH + 1):
+                np.minimum.at(buffer[view], cell + down * wide + beside, packed)
+    empty = buffer == np.int64(2) ** 62
+    facing = np.abs(np.einsum("vi,ni->vn", turns[:, 2], normals))
+    index = np.where(empty, 0, buffer & 0xFFFFFFFF)
+    shade = np.where(empty, 1, np.take_along_axis(facing, index, axis=1))
+    return shade, np.where(empty, 1, (buffer >> 32) / 1000)
+
+
+def pyvista_time(points: Real, normals: Real) -> float | None:
+    """Seconds in which PyVista draws the nine views, or None where it is not installed."""
+    try:
+        pyvista = importlib.import_module("pyvista")
+    except ImportError:
+        return None
+    cloud = pyvista.PolyData(points)
+    cloud.point_data.active_normals = normals
+    plotter = pyvista.Plotter(off_screen=True, window_size=(SIZE, SIZE))
+    plotter.set_background("white")
+    plotter.add_points(cloud, color=[0.7] * 3, point_size=2 * REACH + 1, lighting=True)
+    plotter.enable_parallel_projection()
+
+    def draw() -> None:
+        for right, up, toward in PRESETS["around"].tolist():
+            del right
+            plotter.camera_position = [[4 * value for value in toward], (0, 0, 0), up]
+            plotter.camera.parallel_scale = 1.1
+            plotter.screenshot(None, return_img=True)
+            plotter.get_image_depth()
+
+    plotter.show(auto_close=False)
+    draw()
+    return best(draw)
+
+
+def surface(size: int, seed: int = 0) -> Real:
+    """Points of a dented, stretched sphere, unevenly dense."""
+    points = np.random.default_rng(seed).normal(size=(size, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    dented: Real = points * [1, 0.7, 0.4] * (1 + 0.1 * np.sin(5 * points[:, :1]))
+    return dented
+
+
+def best(work: Callable[..., object], *given: Any, runs: int = 5) -> float:
+    """Return the shortest time, in seconds, of so many runs or as many as begin within SPELL."""
+    times: list[float] = []
+    while not times or (len(times) < runs and sum(times) < SPELL):
+        begin = time.perf_counter()
+        work(*given)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+def in_own_process(count: int) -> dict[str, Any]:
+    """Measure in a fresh process, so that its memory is its own."""
+    command = [sys.executable, str(Path(__file__)), str(count)]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has held so far, in MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def processor() -> str:
+    """Return the processor's model and how many cores this process may use."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        lines = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
+        model = next(line for line in lines.splitlines() if line.startswith("Model name"))
+        name = model.split(":", 1)[1].strip()
+    except (OSError, subprocess.CalledProcessError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {cores} cores"
+
+
+if __name__ == "__main__":
+    main()
