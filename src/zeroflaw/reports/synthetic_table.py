@@ -17,7 +17,7 @@ from zeroflaw.reports.numbers import plural
 from zeroflaw.reports.synthetic_figures import RULES, Figures
 
 ABREAST = 3  # detectors side by side on a terminal
-CELL = 11  # letters of a detector's column there, in which longer names are folded
+CELL = 12  # letters of a detector's column there, in which longer names are folded
 
 
 @dataclass(frozen=True)
