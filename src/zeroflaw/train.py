@@ -270,7 +270,8 @@ def run(
             )
         except KeyboardInterrupt:
             if ranks.first:
-                state = out / "state.pt"
+                whole = out / "state.pt"
+                state = whole if whole.exists() else out  # an earlier stage has a folder there
                 print(f"interrupted; the same command goes on from {state}", file=sys.stderr)
             return 130
         if ranks.first:
