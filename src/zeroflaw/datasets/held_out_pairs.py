@@ -5,7 +5,9 @@ take turns, and within a kind sizes and sides do, so that 66 pairs hold each com
 "missing" is left out: no held-out part has a feature that could be missing.
 
 VERSION is part of the benchmark's name. Whatever changes the scans or how they are judged raises
-it, and records SKETCHES anew with `sketches()`: figures of two versions do not compare.
+it, and records SKETCHES anew: figures of two versions do not compare. What to record is printed by
+
+    python -c "from zeroflaw.datasets import held_out_pairs as one; print(one.sketches())"
 """
 
 from __future__ import annotations
