@@ -75,7 +75,7 @@ def test_a_recipe_says_what_is_trained_and_tested(recipe: Path) -> None:
         ("seeds = [1, 2]", "seeds = []", "different whole numbers"),
         ('rule = "max"', 'rules = "max"', "unknown setting 'rules'"),
         ('rule = "max"', 'rule = "most"', "setting 'rule' is 'most'; one of"),
-        ('name = "btp"', 'name = "bpt"', "unknown method 'bpt'; known are btp"),
+        ('name = "btp"', 'name = "bpt"', "unknown method 'bpt'; known are align3d_ad, btp"),
         ('name = "btp"\n', "", "either a method to train"),
         ('title = "A small one"', "", "'title' is missing"),
         ('title = "A small one"', 'title = "A small one"\ncheckpoint = "c"', "either a method"),
