@@ -219,7 +219,7 @@ def training_step(method: Method, stage: str, scan: Scan) -> dict[str, Tensor]:
     method.begin_epoch(99, 100)
     prepared = method.prepare(scan)
     target = method.target(scan, prepared)
-    made = {"kind": torch.zeros(1, dtype=torch.int64), "away": target.point}
+    made = {"kind": torch.zeros_like(target.point, dtype=torch.int64), "away": target.point}
     extra = {**made, **target.tensors}
     return method.losses(method(prepared), Target(target.point, target.object, extra))
 

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from zeroflaw.synthesis.defects import DEFECTS, NEED_FEATURES
 from zeroflaw.synthesis.generate import Settings, Synthesized, good_twin, synthesize
+from zeroflaw.synthesis.sensor import measured, random_sensor
 from zeroflaw.synthesis.shapes import Shape, UnusableShape
 from zeroflaw.synthesis.solids import SOLIDS, random_solids
 from zeroflaw.types import Float32, Float64
@@ -180,6 +181,18 @@ def test_displacement_is_what_moved_a_point_from_its_twin(solids: list[Shape]) -
         moved = np.linalg.norm(made.scan.points[rows] - twin.scan.points[twin_rows], axis=1)
         assert (np.abs(made.displacement[rows]) <= moved + 0.03 * shape.triangles.diagonal).all()
         assert np.corrcoef(np.abs(made.displacement[rows]), moved)[0, 1] > 0.8
+
+
+def test_a_point_is_measured_where_it_is_however_steeply_it_is_seen() -> None:
+    eye = np.array([[0.0, 0.0, 3.0]], np.float32)
+    sensor = replace(
+        random_sensor(np.random.default_rng(0), True, (0.001, 0.001)), eyes=eye, step=0.0
+    )
+    surface = np.array([[0.4, 0.0, 0.0], [0.0, 0.0, 0.5]], np.float32)
+    rays = (eye - surface) / np.linalg.norm(eye - surface, axis=1, keepdims=True)
+    moved = surface + np.array([[0.05, 0.02, 0.0], [0.0, 0.03, 0.0]], np.float32)
+    found = measured(moved, rays.astype(np.float32), np.zeros(2, np.float32), sensor)
+    np.testing.assert_allclose(found, moved, atol=1e-6)
 
 
 def test_a_one_sided_scan_sees_less_of_the_part_than_a_full_one(solids: list[Shape]) -> None:

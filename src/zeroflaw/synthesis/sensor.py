@@ -83,15 +83,19 @@ def random_sensor(rng: np.random.Generator, one_sided: bool, noise: tuple[float,
 def measured(points: Float32, rays: Float32, shake: Float32, sensor: Sensor) -> Float32:
     """Where the sensor says that points are: noisy, in steps, its views put together wrongly.
 
-    points, rays: (N, 3); shake: (N,), the noise along the ray. Returns (N, 3).
+    points: (N, 3); rays: (N, 3), roughly to the view that sees each; shake: (N,), the noise along
+    the ray. Returns (N, 3).
     """
     offset = sensor.eyes[:, None] - points
     away = np.sqrt(np.einsum("enk,enk->en", offset, offset))
     seen_by = (np.einsum("enk,nk->en", offset, rays) / away).argmax(axis=0)
-    distance = away[seen_by, np.arange(len(points))] - shake
+    row = np.arange(len(points))
+    distance = away[seen_by, row]
+    ray = offset[seen_by, row] / distance[:, None]
+    distance = distance - shake
     if sensor.step:
         distance = np.round(distance / np.float32(sensor.step)) * np.float32(sensor.step)
-    found = sensor.eyes[seen_by] - distance[:, None] * rays
+    found = sensor.eyes[seen_by] - distance[:, None] * ray
     if sensor.turns.any():
         found = found + np.cross(sensor.turns[seen_by], found) + sensor.shifts[seen_by]
     return np.asarray(found, np.float32)
