@@ -17,7 +17,7 @@ from zeroflaw.geometry.cameras import Frame, View, frame
 from zeroflaw.geometry.render import closing_radius, render
 from zeroflaw.synthesis import SOLIDS, Settings, Synthesized, good_twin, synthesize
 from zeroflaw.synthesis.surfaces import sample_surface
-from zeroflaw.types import Bool, Float64
+from zeroflaw.types import Bool, Float64, UInt8
 
 HERE = Path(__file__).resolve().parent
 TILE = 190
@@ -57,9 +57,13 @@ def turned(way: Float64) -> Float64:
     return np.stack([right, np.cross(ahead, right), ahead])
 
 
-def drawn(points: Float64, labels: Bool, view: View, shown: Frame) -> Image.Image:
-    """A tile with the points from one side, the labelled ones coloured."""
-    colors = np.where(labels[:, None], MARK, GREY).astype(np.uint8)
+def marked(labels: Bool) -> UInt8:
+    """Colours (N, 3) that tell labelled points from the others."""
+    return np.where(labels[:, None], MARK, GREY).astype(np.uint8)
+
+
+def drawn(points: Float64, colors: UInt8, view: View, shown: Frame) -> Image.Image:
+    """A tile with the coloured points from one side."""
     scale = TILE * FINER / max(shown.width, shown.height)
     radius = 1.5 * closing_radius(points, [view], shown, scale)
     made = render(points, colors, view, shown, scale, radius)
@@ -69,15 +73,19 @@ def drawn(points: Float64, labels: Bool, view: View, shown: Frame) -> Image.Imag
     return tile
 
 
-def telling_view(made: Synthesized) -> View:
-    """Of some directions, the one from which most of the labelled surface is seen."""
-    labels = made.scan.labels
-    assert labels is not None
+def around() -> Float64:
+    """Directions from all sides, (24, 3)."""
     number = np.arange(24)
     height = 0.95 - 1.9 * number / 23
     angle = np.pi * (3 - np.sqrt(5)) * number
     flat = np.sqrt(1 - height**2)
-    ways = np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=1)
+    return np.stack([flat * np.cos(angle), flat * np.sin(angle), height], axis=1)
+
+
+def telling_view(made: Synthesized, ways: Float64) -> View:
+    """Of some directions (K, 3), the one from which most of the labelled surface is seen."""
+    labels = made.scan.labels
+    assert labels is not None
     best, most = View("", turned(ways[0])), -1
     for way in ways:
         view = View("", turned(way))
@@ -116,11 +124,12 @@ def defects() -> Image.Image:
             raise SystemExit(f"{family} {seed}: no {kind} there; choose another seed")
         assert made.scan.labels is not None
         assert twin.scan.labels is not None
-        view = telling_view(made)
+        view = telling_view(made, around())
         shown = close_up(made, view)
         left, top = place % columns * (2 * TILE + 12), place // columns * (TILE + line)
-        picture.paste(drawn(twin.scan.points, twin.scan.labels, view, shown), (left, top + line))
-        right = drawn(made.scan.points, made.scan.labels, view, shown)
+        good = drawn(twin.scan.points, marked(twin.scan.labels), view, shown)
+        picture.paste(good, (left, top + line))
+        right = drawn(made.scan.points, marked(made.scan.labels), view, shown)
         picture.paste(right, (left + TILE, top + line))
         write(picture, left + 6, top, kind)
     return picture
@@ -135,7 +144,8 @@ def solids() -> Image.Image:
     for place, (family, make) in enumerate(SOLIDS.items()):
         rng = np.random.default_rng(5)
         points = sample_surface(make(rng), 150_000, rng).points.astype(np.float64)
-        tile = drawn(points, np.zeros(len(points), dtype=bool), view, frame(points, [view]))
+        colors = marked(np.zeros(len(points), dtype=bool))
+        tile = drawn(points, colors, view, frame(points, [view]))
         left, top = place % columns * TILE, place // columns * (TILE + line)
         picture.paste(tile, (left, top + line))
         write(picture, left + 6, top, family)

@@ -14,5 +14,6 @@ python=${PYTHON:-$here/../.venv/bin/python}
 "$python" -c 'import zeroflaw' || { echo "compact.sh: install zeroflaw first, with scripts/demo" >&2; exit 2; }
 
 "$python" -m zeroflaw train compact --corpus "$corpus" --out "$out" --card "$here/compact_card.json" "${@:3}"
+PYTHONPATH="$here/.." "$python" -m docs.detector_pictures --log "$out/log.csv" --out "$out"
 PYTHONPATH="$here/.." "$python" -m benchmarks.compact "$out/benchmark" --corpus "$corpus" \
     --detector "$out/compact.safetensors" --rivals --card "$out/compact.json" --markdown "$out/figures.md"

@@ -56,6 +56,13 @@ def test_a_curve_goes_through_its_points() -> None:
     assert found == pytest.approx(np.stack([x, y], axis=1), abs=1e-3)
 
 
+def test_the_plot_may_start_above_zero() -> None:
+    line = Line(np.array([0.0, 1.0]), np.array([0.6, 1.0]))
+    svg = curve_chart("AUROC", AXES, [line], floor=0.5)
+    assert places(svg) == pytest.approx(np.array([[0.0, 0.2], [1.0, 1.0]]), abs=1e-3)
+    assert ">0.5<" in svg
+
+
 def test_a_curve_is_cut_where_the_plot_ends() -> None:
     line = Line(np.array([0.0, 0.2, 0.4, 1.0]), np.array([0.0, 0.5, 0.7, 1.0]))
     found = places(curve_chart("PRO", AXES, [line], limit=0.3))

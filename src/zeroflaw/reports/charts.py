@@ -24,7 +24,7 @@ SMALLEST = 1e-4  # a share that a logarithmic bar chart still shows
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """A curve. x, y: (N,), 0 to 1, x rising. style: "main", "second" (dashed), "faint" or
+    """A curve. x, y: (N,), from 0, y to 1, x rising. style: "main", "second" (dashed), "faint" or
     "chance".
 
     name: shown where the pointer rests on it.
@@ -53,19 +53,24 @@ class Bars:
 
 
 def curve_chart(
-    label: str, axes: tuple[str, str], lines: Sequence[Line], limit: float = 1.0
+    label: str,
+    axes: tuple[str, str],
+    lines: Sequence[Line],
+    limit: float = 1.0,
+    floor: float = 0.0,
 ) -> str:
-    """Return the SVG of curves over [0, limit] × [0, 1].
+    """Return the SVG of curves over [0, limit] × [floor, 1].
 
-    label: what it shows, in words, for those who do not see it. axes: titles of x and y.
+    label: what it shows, in words, for those who do not see it. axes: titles of x and y. floor:
+    below 1 and at most the lowest y.
     """
     parts = [_frame(axes)]
     for tick in np.linspace(0, 1, 5):
         x, y = _across(tick), _up(tick)
         parts.append(f'<path class="grid" d="M{x} {TOP}V{_up(0)}M{_across(0)} {y}H{_across(1)}"/>')
         parts.append(_text(x, _up(0) + 13, f"{tick * limit:.3g}", "tick"))
-        parts.append(_text(LEFT - 5, y + 3.5, f"{tick:.3g}", "tick end"))
-    parts += [_line(line, limit) for line in lines]
+        parts.append(_text(LEFT - 5, y + 3.5, f"{floor + tick * (1 - floor):.3g}", "tick end"))
+    parts += [_line(line, limit, floor) for line in lines]
     return _svg(label, parts)
 
 
@@ -148,12 +153,12 @@ def _frame(axes: tuple[str, str]) -> str:
     return _text(x, HEIGHT - 6, axes[0], "title") + turned + f"{_escaped(axes[1])}</text>"
 
 
-def _line(line: Line, limit: float) -> str:
+def _line(line: Line, limit: float, floor: float) -> str:
     if len(line.x) == 0:
         return ""
     across, up = _cut(np.asarray(line.x, np.float64), np.asarray(line.y, np.float64), limit)
     x = LEFT + across / limit * (WIDTH - LEFT - RIGHT)
-    y = HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
+    y = HEIGHT - BOTTOM - (up - floor) / (1 - floor) * (HEIGHT - TOP - BOTTOM)
     kept = thinned(x, y, TOLERANCE)
     places = " ".join(f"{_short(a)},{_short(b)}" for a, b in zip(x[kept], y[kept], strict=True))
     name = f"<title>{_escaped(line.name)}</title>" if line.name else ""
