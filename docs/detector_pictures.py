@@ -30,7 +30,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-from docs.pictures import HERE, INK, TILE, around, close_up, drawn, marked, telling_view
+from docs.pictures import FINER, HERE, INK, TILE, around, close_up, marked, splatted, telling_view
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from zeroflaw.benchmark_synthetic import compare, facts_of
@@ -51,6 +51,8 @@ PAIRS = 44  # every kind four times
 SHOWN = 4  # found ones, and missed ones
 LINE, GAP, HEAD, FOOT = 17, 24, 26, 44  # pixels of the picture
 FAINT = (96, 102, 114)
+WIDER = 2.0  # discs that close surfaces of uneven density, too
+EDGE = 3  # pixels of the outline, before they are averaged
 LARGEST = 300_000  # bytes of the picture
 LEAST_MOVED = 12  # points that tell where outside is
 QUALITY = {
@@ -164,11 +166,16 @@ def view_of(pair: Pair) -> View:
 
 
 def framed(pair: Pair, view: View) -> Frame:
-    """Return the frame around the defect with a third of the part or more."""
-    near, whole = close_up(pair.defective, view), frame(pair.defective.scan.points, [view])
-    side = max(whole.width, whole.height)
-    wanted = max(1.6 * near.width, side / 3)
-    return Frame(near.center, wanted, wanted) if wanted < side else Frame(whole.center, side, side)
+    """Return a square frame around the defect that shows a third of the part or more, and no more
+    of the empty space around it than need be."""
+    points = pair.defective.scan.points
+    near, whole = close_up(pair.defective, view), frame(points, [view])
+    sides = np.array([whole.width, whole.height])
+    side = min(max(1.6 * near.width, sides.max() / 3), sides.max())
+    across = view.rotation[:2]
+    slack = np.maximum((sides - side) / 2, 0)
+    offset = np.clip(across @ (near.center - whole.center), -slack, slack)
+    return Frame(whole.center + offset @ across, side, side)
 
 
 def tiles(pair: Pair, point: Float32, brightest: float) -> Image.Image:
@@ -180,14 +187,14 @@ def tiles(pair: Pair, point: Float32, brightest: float) -> Image.Image:
     assert labels is not None
     view = view_of(pair)
     shown = framed(pair, view)
+    heat = viridis(np.clip(point / brightest, 0, 1))
+    truth, map_ = (splatted(points, one, view, shown, WIDER) for one in (marked(labels), heat))
+    area = np.append(labels, False)[map_.index]  # the last one: the background
+    grown = Image.fromarray(area).convert("L").filter(ImageFilter.MaxFilter(2 * EDGE + 1))
+    map_.image[np.asarray(grown, bool) & ~area] = 255
     picture = Image.new("RGB", (2 * TILE, TILE), "white")
-    picture.paste(drawn(points, marked(labels), view, shown), (0, 0))
-    heat = drawn(points, viridis(np.clip(point / brightest, 0, 1)), view, shown)
-    flat = np.where(labels[:, None], 0, 255).astype(np.uint8).repeat(3, axis=1)
-    area = drawn(points, flat, view, shown).convert("L").point(lambda value: 255 * (value < 130))
-    edge = np.asarray(area.filter(ImageFilter.MaxFilter(5))) > np.asarray(area)
-    heat.paste("white", mask=Image.fromarray(edge))
-    picture.paste(heat, (TILE, 0))
+    for place, made in enumerate((truth, map_)):
+        picture.paste(Image.fromarray(made.image).reduce(FINER), (place * TILE, 0))
     return picture
 
 
@@ -215,7 +222,9 @@ def gallery(
     ramp = viridis(np.linspace(0, 1, 150, dtype=np.float32))[None].repeat(11, axis=0)
     picture.paste(Image.fromarray(ramp), (22, top + 4))
     _write(picture, 6, top, "0", 13)
-    said = f"{threshold:.2g} and above: marked as a defect. White: outline of the true labels."
+    said = (
+        f"{threshold:.2g} and more: marked. Left the true labels, outlined in white on the right."
+    )
     _write(picture, 178, top, said, 13)
     _write(picture, 6, top + LINE + 2, about, 12, FAINT)
     return picture
@@ -231,7 +240,7 @@ def caption(case: Case) -> tuple[str, str]:
 
 def save(picture: Image.Image, path: Path) -> None:
     """Write the picture with as many colours as its largest size allows."""
-    for colors in (160, 128, 96, 64, 48, 32):
+    for colors in (224, 160, 128, 96, 64, 48, 32):
         file = io.BytesIO()
         picture.quantize(colors, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
         if file.tell() <= LARGEST:
@@ -318,8 +327,9 @@ def draw_cases(given: argparse.Namespace, folder: Path) -> Path:
         f"them found; detector {given.detector.stem}, weights {weights}"
     )
     threshold = float(contestant.about["point_threshold"])
-    save(gallery(columns, threshold, about), given.out / "hits_and_misses.png")
-    return Path(given.out / "hits_and_misses.png")
+    path = Path(given.out, "hits_and_misses.png")
+    save(gallery(columns, threshold, about), path)
+    return path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

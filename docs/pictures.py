@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from zeroflaw.geometry.cameras import Frame, View, frame
-from zeroflaw.geometry.render import closing_radius, render
+from zeroflaw.geometry.render import Rendered, closing_radius, render
 from zeroflaw.synthesis import SOLIDS, Settings, Synthesized, good_twin, synthesize
 from zeroflaw.synthesis.surfaces import sample_surface
 from zeroflaw.types import Bool, Float64, UInt8
@@ -62,12 +62,21 @@ def marked(labels: Bool) -> UInt8:
     return np.where(labels[:, None], MARK, GREY).astype(np.uint8)
 
 
+def splatted(
+    points: Float64, colors: UInt8, view: View, shown: Frame, wider: float = 1.5
+) -> Rendered:
+    """The coloured points from one side, FINER times the size of a tile.
+
+    wider: radius of the discs by the least that closes even surfaces.
+    """
+    scale = TILE * FINER / max(shown.width, shown.height)
+    radius = wider * closing_radius(points, [view], shown, scale)
+    return render(points, colors, view, shown, scale, radius)
+
+
 def drawn(points: Float64, colors: UInt8, view: View, shown: Frame) -> Image.Image:
     """A tile with the coloured points from one side."""
-    scale = TILE * FINER / max(shown.width, shown.height)
-    radius = 1.5 * closing_radius(points, [view], shown, scale)
-    made = render(points, colors, view, shown, scale, radius)
-    picture = Image.fromarray(made.image).reduce(FINER)
+    picture = Image.fromarray(splatted(points, colors, view, shown).image).reduce(FINER)
     tile = Image.new("RGB", (TILE, TILE), "white")
     tile.paste(picture, ((TILE - picture.width) // 2, (TILE - picture.height) // 2))
     return tile
