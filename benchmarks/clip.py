@@ -2,7 +2,9 @@
 
 ViT-L/14 at 336 pixels with random weights of the published sizes: speed does not depend on their
 values. Closeness does: trained towers have a few channels far larger than the others, so the
-cosine to float32 is taken a second time with such channels put in. What a user would run instead
+cosine to float32 is taken a second time with such channels put in. Of the ways that pass, the
+package uses bfloat16: int8 is quicker, but nearer the limit, on weights that are not the published
+ones, and rests on a part of PyTorch that is to be removed. What a user would run instead
 is the released code's way: attention written out, both paths whole in every block. A candidate
 counts if its features keep a cosine of 0.999. Run it with
 
