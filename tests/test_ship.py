@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from peak_method import Peak, PeakConfig
 from zeroflaw import checkpoint
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import Detector
+from zeroflaw.geometry.rim import near_boundary
 from zeroflaw.methods import METHODS
+from zeroflaw.methods.compact import Compact, CompactConfig
 from zeroflaw.metrics.calibration import Scaling, Scalings
 from zeroflaw.metrics.ranking import auroc
 from zeroflaw.score import hash_detector
@@ -122,3 +125,27 @@ def test_the_weights_stay_when_a_shipped_detector_is_calibrated_again(
     _, card = checkpoint.load(tmp_path / "again")
     assert card["sha256"] == shipped.card["sha256"]
     assert Scaling.read(card["calibration"]["object"]).temperature > 0
+
+
+def test_edges_of_good_one_sided_scans_are_shifted_to_look_like_their_rest(
+    tmp_path: Path, unseen: SyntheticScans
+) -> None:
+    torch.manual_seed(0)
+    small = {"dense": 900, "groups": 48, "size": 16, "width": 16, "depth": 1, "heads": 2}
+    narrow = {"hidden": 16, "embedding": 16, "layers": (1,), "text_width": 16}
+    method = Compact(CompactConfig(**small, **narrow, edge=True))  # type: ignore[arg-type]
+    method.finish()
+    path, _ = checkpoint.save(tmp_path / "trained", method, {})
+    ship(path, unseen, tmp_path / "shipped", {}, SCANS)
+    detector = Detector.load(tmp_path / "shipped.safetensors", "cpu")
+    assert detector.method.get_buffer("edge_shift") != 0
+    near, far = [], []
+    for number in range(1, SCANS, 2):
+        made = unseen[number]
+        if made.sided == "one":
+            edge = near_boundary(made.scan.points)
+            scores = detector.inspect(made.scan).point_scores
+            near.append(scores[edge])
+            far.append(scores[~edge])
+    ratio = np.concatenate(near).mean() / np.concatenate(far).mean()
+    assert ratio == pytest.approx(1.0, abs=0.05)

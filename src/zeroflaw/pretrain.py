@@ -75,7 +75,7 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         """Synthesise and prepare the pair."""
         torch.set_num_threads(1)
         if self._method is None:
-            self._method = Compact(self.config, trainable=False)
+            self._method = Compact(replace(self.config, edge=False), trainable=False)
         shape, seed, made = self.scans.pair(number)
         twin = good_twin(shape, seed, self.scans.pair_settings)
         return (
@@ -222,7 +222,7 @@ def run(
     are there already. Afterwards the best checkpoint gets its thresholds and is written to
     `out/compact`, weights in 16 bits, with `card` in its card.
     """
-    config = config or CompactConfig(kind_width=KIND_WIDTH)
+    config = config or CompactConfig(kind_width=KIND_WIDTH, edge=True)
     generated = generated or Settings()
     given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     fixed = {

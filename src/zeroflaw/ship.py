@@ -9,16 +9,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from zeroflaw import checkpoint
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans
 from zeroflaw.methods.base import Method
-from zeroflaw.metrics.calibration import Scalings, fit_scaling
+from zeroflaw.methods.compact import Compact
+from zeroflaw.metrics.calibration import Scaling, Scalings, fit_scaling
 from zeroflaw.reports.progress import progress
 from zeroflaw.types import Bool, Float64, Int64
 
 FALSE_ALARMS = 0.1  # share of good held-out scans that the verdict may call defective
 POINT_FALSE_ALARMS = 0.002  # share of their points that may be marked
+MOST_SHIFT = 12.0  # of the logits near edges
 POINTS = 8192  # of a scan that count, spread evenly over its rows
 
 
@@ -70,13 +74,47 @@ def fit(judged: Judged) -> Scalings:
     return Scalings(whole, fit_scaling(judged.points, judged.marked, count))
 
 
+def edge_shift(method: Compact, scans: SyntheticScans, count: int, scaling: Scaling) -> float:
+    """Return the shift at which edges of good one-sided scans look no worse than their rest.
+
+    It joins the logits of points near the edge, and makes the mean of their calibrated scores that
+    of the other points, over the good ones among the first `count` scans. Zero without such scans.
+    """
+    device = next(method.parameters()).device
+    already = float(method.get_buffer("edge_shift"))
+    near, far = [], []
+    with progress(count // 2) as step, torch.inference_mode():
+        for number in range(1, count, 2):
+            step(number // 2)
+            made = scans[number]
+            if made.sided != "one":
+                continue
+            prepared = method.prepare(made.scan).to(device)
+            logit = method(prepared).point_logit[0].double().cpu().numpy()
+            edge = prepared["edge"][0].cpu().numpy()
+            near.append(logit[edge] - already)
+            far.append(logit[~edge])
+    if not near or not sum(map(len, near)) or not sum(map(len, far)):
+        return 0.0
+    edges, wanted = np.concatenate(near), scaling.apply(expit(np.concatenate(far))).mean()
+
+    def excess(shift: float) -> float:
+        return float(scaling.apply(expit(edges + shift)).mean() - wanted)
+
+    low, high = -MOST_SHIFT, MOST_SHIFT
+    if excess(low) > 0 or excess(high) < 0:
+        return low if excess(low) > 0 else high
+    return float(brentq(excess, low, high, xtol=1e-4))
+
+
 def ship(
     best: Path, unseen: SyntheticScans, out: Path, card: Mapping[str, Any], scans: int
 ) -> None:
     """Write a calibrated checkpoint, weights in 16 bits; a calibration that it has is replaced.
 
     Scores are fitted to the labels of the first `scans` scans, as many good as defective, so that a
-    scan's score is the probability of a defect where one in two has one. Of the good scans,
+    scan's score is the probability of a defect where one in two has one. Before that, the compact
+    detector's shift of edges is chosen, see `edge_shift`. Of the good scans,
     FALSE_ALARMS reach the scan's threshold and POINT_FALSE_ALARMS of their points the point's; both
     thresholds are of calibrated scores. Raises ZeroflawError.
     """
@@ -84,6 +122,11 @@ def ship(
     method = method.half().float()  # as it will be stored
     judged = judge(method, unseen, scans)
     scalings = fit(judged)
+    if isinstance(method, Compact) and method.config.edge:
+        shift = edge_shift(method, unseen, scans, scalings.point)
+        method.get_buffer("edge_shift").fill_(shift).copy_(method.get_buffer("edge_shift").half())
+        judged = judge(method, unseen, scans)
+        scalings = fit(judged)
     good = scalings.object.apply(judged.objects[~judged.defective])
     points = scalings.point.apply(judged.points[judged.of_good_scans()])
     settings = unseen.settings

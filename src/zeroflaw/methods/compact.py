@@ -17,6 +17,7 @@ from torch.nn import functional
 from zeroflaw.encoders.compact import CompactEncoder
 from zeroflaw.encoders.sizes import MOST_POINTS, check_blocks, check_sizes
 from zeroflaw.geometry.neighbors import interpolate_with_nearest
+from zeroflaw.geometry.rim import near_boundary
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
 from zeroflaw.methods.compact_input import (
     CONTEXT_CHANNELS,
@@ -57,6 +58,7 @@ class CompactConfig:
     kinds: int = len(KINDS)
     away: bool = True
     kind_width: int = 0
+    edge: bool = False
 
     def __post_init__(self) -> None:
         check_sizes(self, "width", "heads", "hidden", "embedding", "text_width")
@@ -98,15 +100,21 @@ class Compact(Method):
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
         self.register_buffer("text", torch.zeros(2 + config.kinds, embedding))
+        if config.edge:
+            self.register_buffer("edge_shift", torch.zeros(()))
         self.register_buffer("typical", torch.zeros(DESCRIPTORS))
         self.register_buffer("spread", torch.ones(DESCRIPTORS))
         self.tower = WordTower(config.text_width, embedding) if trainable else None
 
     def prepare(self, scan: Scan) -> Prepared:
-        """See compact_input.read_scan."""
+        """See compact_input.read_scan; with `edge`, `edge` (1, N) bool comes with it."""
         config = self.config
         settings = InputSettings(config.dense, config.groups, config.size)
-        return read_scan(scan.points, settings)
+        prepared = read_scan(scan.points, settings)
+        if config.edge:
+            near = near_boundary(prepared["mean"][0].numpy())
+            prepared.tensors["edge"] = torch.from_numpy(near)[None]
+        return prepared
 
     def target(self, scan: Scan, prepared: Prepared) -> Target:
         """Labels of the described points, and the defective share of each patch."""
@@ -148,6 +156,8 @@ class Compact(Method):
         extra = {"patch": patch_logit, "kind": kinds}
         if self.config.away:
             extra["away"] = self.away_head(point_embedding)[..., 0]
+        if self.config.edge and "edge" in batch.tensors:  # it is not while training
+            point_logit = point_logit + self.get_buffer("edge_shift") * batch["edge"]
         return Evidence(object_logit, point_logit, extra)
 
     def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
