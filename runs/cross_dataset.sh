@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Trained on MVTec 3D-AD, tested on Eyecandies and Real3D-AD, with BTP.
+# Trained on MVTec 3D-AD, tested on Eyecandies and Real3D-AD: 4 systems × 3 training categories × 3 seeds.
 #
 #   runs/cross_dataset.sh MVTEC_3D_AD EYECANDIES REAL3D_AD [OUT [OPTION...]]
 #
 # MVTEC_3D_AD, EYECANDIES, REAL3D_AD: the folders of the data sets.
 # OUT: where cells and tables go (runs/out/cross_dataset).
-# OPTION: of `zeroflaw benchmark`, such as --devices cuda:0,cuda:1 or --seeds 111 or --drop scores.
-# It needs the frozen weights: `zeroflaw weights fetch ulip2-pointbert` and `… fetch clip-bigg`.
+# OPTION: of `zeroflaw benchmark`, such as --devices cuda:0,cuda:1 or --cell 'pointad/*' or --drop weights.
+# It needs the frozen weights: `zeroflaw weights fetch clip-vit-l-336` and `… fetch pointnet2-s3dis`,
+# for BTP `… fetch ulip2-pointbert` and `… fetch clip-bigg`. Trained weights take up to 2 GB per cell.
 # Run it again to go on where it stopped, or with --table to see what is there.
 set -euo pipefail
 usage='usage: runs/cross_dataset.sh MVTEC_3D_AD EYECANDIES REAL3D_AD [OUT [OPTION...]]'

@@ -24,11 +24,11 @@ from zeroflaw.benchmark_folder import (
 )
 from zeroflaw.cells import DONE, Cell, Job, failure_of, measured, plan, state_of
 from zeroflaw.detector import choose_device
-from zeroflaw.methods.btp_published import find_published
 from zeroflaw.provenance import recorded
 from zeroflaw.recipe import Recipe, build_recipe, bundled, find_recipe, read_recipe
 from zeroflaw.reports.numbers import plural
 from zeroflaw.schedule import Outcome, run_jobs
+from zeroflaw.start import check_published
 from zeroflaw.types import ZeroflawError
 
 INCOMPLETE, INTERRUPTED = 1, 130
@@ -182,11 +182,14 @@ def _check_weights(request: Request, planned: Plan, chosen: Sequence[Cell]) -> N
 
     Else every cell would fail for the same reason.
     """
-    if not planned.recipe.method or request.stand_in:
+    if not planned.recipe.methods or request.stand_in:
         return
-    states = {state_of(request.out / "cells" / cell.name) for cell in chosen}
-    if "open" in states or ("failed" in states and request.retry):
-        find_published(request.encoder, request.text_tower)
+    wanted = ("open", "failed") if request.retry else ("open",)
+    left = {
+        cell.variant for cell in chosen if state_of(request.out / "cells" / cell.name) in wanted
+    }
+    kinds = [planned.recipe.method_of(one) for one in planned.recipe.variants if one.name in left]
+    check_published(kinds, request.encoder, request.text_tower)
 
 
 def _enter(out: Path, planned: Plan, request: Request) -> Plan:

@@ -200,7 +200,8 @@ def drop_parts(folder: Path, parts: tuple[str, ...]) -> None:
     if "weights" in parts:
         shutil.rmtree(folder / "train", ignore_errors=True)
     else:
-        (folder / "train" / "state.pt").unlink(missing_ok=True)
+        for state in (folder / "train").rglob("state.pt"):  # of every stage
+            state.unlink(missing_ok=True)
 
 
 def _work(job: Job) -> None:
@@ -283,7 +284,7 @@ def _train(job: Job) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cell.seed)
         method = start(
-            job.recipe.method,
+            job.recipe.method_of(job.variant),
             job.recipe.method_settings(job.variant),
             job.encoder,
             job.text_tower,

@@ -33,11 +33,15 @@ SEPARATORS = '/\\:*?"<>|'  # what no folder may be called with everywhere
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to configure the method. method: settings. training: of TrainSettings."""
+    """A way to configure a method. method: settings. training: of TrainSettings.
+
+    kind: the method's name, "" for that of the recipe.
+    """
 
     name: str
     method: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,10 @@ class Test:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A benchmark. method: its name, or that of `checkpoint`, which is not trained at all.
+    """A benchmark. method: its name, "" where every variant has its own; or else `checkpoint`.
 
-    settings: of the method. training: of TrainSettings. speed: whether clouds per second are
+    A checkpoint is not trained at all. settings: of the method, and of all variants where it has
+    no name. training: of TrainSettings. speed: whether clouds per second are
     measured. content: all of it as plain values, overrides included.
     """
 
@@ -89,9 +94,19 @@ class Recipe:
         names = {one.data for one in self.train} | {one.data for one in self.tests}
         return tuple(sorted(names - {SAME}))
 
+    def method_of(self, variant: Variant) -> str:
+        """Return the name of the method that a variant trains, "" for a checkpoint."""
+        return variant.kind or self.method
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The names of all methods that it trains, sorted; none for a checkpoint."""
+        return tuple(sorted({self.method_of(one) for one in self.variants} - {""}))
+
     def method_settings(self, variant: Variant) -> dict[str, Any]:
-        """Return the method's settings in a variant."""
-        return {**self.settings, **variant.method}
+        """Return the method's settings in a variant; those of another method do not count."""
+        shared = self.method_of(variant) == self.method or not self.method
+        return {**(self.settings if shared else {}), **variant.method}
 
     def train_settings(self, variant: Variant, seed: int) -> dict[str, Any]:
         """Return the training's settings in a variant, but those that have the usual value."""
@@ -180,15 +195,20 @@ def build_recipe(content: Mapping[str, Any], name: str, where: str) -> Recipe:
     settings = dict(_mapping(content.get("method", {}), f"{where}: [method]"))
     method = settings.pop("name", "")
     checkpoint = content.get("checkpoint", "")
-    if bool(method) == bool(checkpoint) or not isinstance(method or checkpoint, str):
-        raise ZeroflawError(
-            f"{where}: name either a method to train, in [method], or a checkpoint to test"
-        )
-    if method and method not in METHODS:
-        known = ", ".join(sorted(METHODS))
-        raise ZeroflawError(f"{where}: [method] unknown method {method!r}; known are {known}")
     training = {key: content[key] for key in TRAINING if key in content}
-    variants = _variants(content, method or checkpoint, where)
+    default = method or checkpoint
+    variants = _variants(content, default if isinstance(default, str) else "", where)
+    named = [method, *(variant.kind for variant in variants)]
+    whole = bool(method) or all(variant.kind for variant in variants)
+    if (any(named) if checkpoint else not whole) or not isinstance(default, str):
+        raise ZeroflawError(
+            f"{where}: name either a method to train, in [method] or in the method of every "
+            "[[variant]], or a checkpoint to test"
+        )
+    for one in named:
+        if one and one not in METHODS:
+            known = ", ".join(sorted(METHODS))
+            raise ZeroflawError(f"{where}: [method] unknown method {one!r}; known are {known}")
     recipe = Recipe(
         name=name,
         title=_text(content, "title", where),
@@ -215,15 +235,14 @@ def _check_settings(recipe: Recipe, where: str) -> None:
     for variant in recipe.variants:
         place = f"{where}: variant {variant.name!r}"
         build_config(TrainSettings, {**recipe.training, **variant.training}, place)
-        if recipe.method:
-            kind: Any = METHODS[recipe.method]
+        if recipe.methods:
+            kind: Any = METHODS[recipe.method_of(variant)]
             for test in (None, *recipe.tests):
                 later = {} if test is None else test.method
                 build_config(kind.Config, {**recipe.method_settings(variant), **later}, place)
-    if recipe.speed and not hasattr(METHODS.get(recipe.method), "encode"):
-        raise ZeroflawError(
-            f"{where}: speed cannot be measured of {recipe.method or 'a checkpoint'}"
-        )
+    for name in (recipe.methods or ("",)) if recipe.speed else ():
+        if not hasattr(METHODS.get(name), "encode"):
+            raise ZeroflawError(f"{where}: speed cannot be measured of {name or 'a checkpoint'}")
     if recipe.checkpoint and recipe.training:
         raise ZeroflawError(
             f"{where}: {next(iter(recipe.training))!r} has no effect on a checkpoint; leave it out"
@@ -231,7 +250,7 @@ def _check_settings(recipe: Recipe, where: str) -> None:
 
 
 def _check_data(recipe: Recipe, where: str) -> None:
-    if recipe.method and not recipe.train:
+    if recipe.methods and not recipe.train:
         raise ZeroflawError(f"{where}: [[train]] is missing: name the data to train on")
     if recipe.checkpoint and recipe.train:
         raise ZeroflawError(f"{where}: [[train]] has no effect on a checkpoint; leave it out")
@@ -257,6 +276,11 @@ def _check_data(recipe: Recipe, where: str) -> None:
             if wanted not in names:
                 known = ", ".join(names)
                 raise ZeroflawError(f"{where}: [[table]] no test {wanted!r}; there are {known}")
+        variants = [one.name for one in recipe.variants]
+        for wanted in layout.own:
+            if wanted not in variants:
+                known = ", ".join(variants)
+                raise ZeroflawError(f"{where}: [[table]] no variant {wanted!r}; there are {known}")
 
 
 def _check_choice(
@@ -282,8 +306,11 @@ def _variants(content: Mapping[str, Any], default: str, where: str) -> tuple[Var
                 f"{place}: unknown key {unknown[0]!r}; known are {', '.join(known)}"
             )
         method = dict(_mapping(raw.get("method", {}), f"{place}: method"))
+        kind = method.pop("name", "")
+        if not isinstance(kind, str):
+            raise ZeroflawError(f"{place}: method {kind!r}; a method's name expected")
         training = {key: raw[key] for key in TRAINING if key in raw}
-        found.append(Variant(_text(raw, "name", place), method, training))
+        found.append(Variant(_text(raw, "name", place), method, training, kind))
     if not found:
         stem = Path(default).name.removesuffix(".safetensors")
         found = [Variant(stem)]

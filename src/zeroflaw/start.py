@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,13 +20,14 @@ from zeroflaw.encoders.weights import path_of
 from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method
 from zeroflaw.methods.btp import BTP, BTPConfig
-from zeroflaw.methods.btp_published import published_btp
+from zeroflaw.methods.btp_published import find_published, published_btp
 from zeroflaw.methods.gs_clip import GSCLIP
-from zeroflaw.methods.view_published import published_views
+from zeroflaw.methods.view_published import find_clip, published_views
 from zeroflaw.methods.views import ViewConfig, ViewMethod
 from zeroflaw.types import ZeroflawError
 
 POINTNET = "pointnet2-s3dis"
+ONE_FILE = "{}: both towers are in the one file of CLIP; give it as the encoder's weights"
 STAND_IN = 0  # seed of the weights that stand in for published ones, whatever the training's seed
 
 
@@ -53,9 +54,7 @@ def start(
     if stand_in and (encoder or text_tower):
         raise ZeroflawError("stand-in weights were asked for and files of weights given; choose")
     if METHODS[method] is not BTP and text_tower:
-        raise ZeroflawError(
-            f"{method}: both towers are in the one file of CLIP; give it as the encoder's weights"
-        )
+        raise ZeroflawError(ONE_FILE.format(method))
     return STARTS[method](METHODS[method], Given(given, where, encoder, text_tower, stand_in))
 
 
@@ -116,6 +115,29 @@ def start_gs_clip(kind: Any, given: Given) -> Method:
     method = cast(GSCLIP, start_views(kind, given))
     method.use_points(load_pointnet2(weights, method.config.pointnet))
     return method
+
+
+def check_published(
+    methods: Collection[str], encoder: Path | None = None, text_tower: Path | None = None
+) -> None:
+    """Raise ZeroflawError unless the published weights are there that the methods start from.
+
+    encoder, text_tower: as for `start`, of all the methods.
+    """
+    views = sorted(set(methods) - {BTP.name})
+    if encoder and views and BTP.name in methods:
+        raise ZeroflawError(
+            f"{encoder}: {BTP.name} and {views[0]} have different encoders; keep the files with "
+            "`zeroflaw weights import`, and give none"
+        )
+    if text_tower and views:
+        raise ZeroflawError(ONE_FILE.format(views[0]))
+    if BTP.name in methods:
+        find_published(encoder, text_tower)
+    if views:
+        find_clip(encoder)
+    if GSCLIP.name in methods:
+        path_of(POINTNET)
 
 
 STARTS: dict[str, Callable[[Any, Given], Method]] = {

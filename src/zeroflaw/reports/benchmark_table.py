@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from zeroflaw.reports.grid import Grid, Number
@@ -43,8 +43,9 @@ class Layout:
     form: "categories" has a row per test category, "matrix" a row per training and a column per
     test category, "systems" the published systems above ours, "variants" a row per variant.
     published: names of published tables. beside: published systems to show; the first is the one
-    that ours are compared with. figures: of reports/results.py, or "clouds_per_second". tests:
-    names of the recipe's tests, all by default.
+    that ours are compared with. own: by variant, the published system that it is a version of and
+    is compared with instead, in "systems". figures: of reports/results.py, or "clouds_per_second".
+    tests: names of the recipe's tests, all by default.
     """
 
     form: Form
@@ -54,13 +55,14 @@ class Layout:
     beside: tuple[str, ...] = ()
     tests: tuple[str, ...] = ()
     note: str = ""
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for figure in self.figures:
             if figure not in (*FIGURES, SPEED):
                 raise ValueError(f"no figure {figure!r}; there are {', '.join((*FIGURES, SPEED))}")
         rows = {one.row for name in self.published for one in read_published(name).records}
-        for row in self.beside:
+        for row in (*self.beside, *self.own.values()):
             if row not in rows:
                 raise ValueError(f"no published row {row!r}; there are {', '.join(sorted(rows))}")
 
@@ -271,13 +273,19 @@ def _matrix(
 def _systems(
     layout: Layout, published: Published, data: str, found: Sequence[Measured], title: str
 ) -> list[Block]:
-    """The published systems, then our variants, then the difference from the first of `beside`."""
+    """The published systems, then our variants, each with the difference from a published one."""
     rows: list[tuple[str | Value, ...]] = []
     for system in published.rows(data):
         theirs = [_percent(published.value(system, data, metric)) for metric in layout.figures]
         if any(value.seeds for value in theirs):
             rows.append((system, PAPER, *theirs))
-    return [_compared(layout, published, data, found, title, rows, lambda _: layout.beside[:1])]
+    known = published.rows(data)
+
+    def beside(name: str) -> tuple[str, ...]:
+        own = layout.own.get(name, "")
+        return (own,) if own in known else layout.beside[:1]
+
+    return [_compared(layout, published, data, found, title, rows, beside)]
 
 
 def _variants(
