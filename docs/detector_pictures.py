@@ -33,10 +33,12 @@ import numpy as np
 from docs.pictures import FINER, HERE, INK, TILE, around, close_up, marked, splatted, telling_view
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from zeroflaw.benchmark_synthetic import compare, facts_of
+from zeroflaw.benchmark_synthetic import INTERRUPTED, compare, facts_of
+from zeroflaw.cli.arguments import count
 from zeroflaw.contestants import Contestant, load_detector
 from zeroflaw.datasets.held_out_pairs import HeldOutPairs, Pair
 from zeroflaw.geometry.cameras import Frame, View, frame
+from zeroflaw.inspect import make_folder
 from zeroflaw.interruption import interruptible
 from zeroflaw.io.atomic import replacing
 from zeroflaw.io.colors import viridis
@@ -312,7 +314,9 @@ def draw_cases(given: argparse.Namespace, folder: Path) -> Path:
     """Score what the folder lacks, choose, draw, and return the picture's path."""
     plan = read_plan(folder)
     pairs = given.pairs or (int(plan["pairs"]) if plan else PAIRS)
-    compare([partial(load_detector, given.detector)], folder, given.corpus, pairs)
+    done = compare([partial(load_detector, given.detector)], folder, given.corpus, pairs)
+    if done == INTERRUPTED:
+        raise KeyboardInterrupt
     contestant, held_out = load_detector(given.detector), HeldOutPairs(given.corpus)
     known = cases(folder, contestant, pairs)
     columns = {}
@@ -332,21 +336,27 @@ def draw_cases(given: argparse.Namespace, folder: Path) -> Path:
     return path
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line; return the exit code."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Return what understands the command line."""
+    made = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    add = parser.add_argument
+    add = made.add_argument
     add("corpus", type=Path, nargs="?", help="folder of packed shapes; without, solids alone")
     add("--detector", type=Path, default=Path("compact"), help="a name or a checkpoint")
     add("--benchmark", type=Path, metavar="DIR", help="folder of the benchmark")
-    add("--pairs", type=int, help=f"default: those of the benchmark, {PAIRS} without it")
+    add("--pairs", type=count, help=f"default: those of the benchmark, {PAIRS} without it")
     add("--log", type=Path, nargs="+", metavar="LOG", help="of the training, to draw that")
     add("--out", type=Path, default=HERE, metavar="DIR", help="where the pictures go")
-    given = parser.parse_args(arguments)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; return the exit code."""
+    given = parser().parse_args(arguments)
     try:
         with interruptible(), ExitStack() as stack:
+            make_folder(given.out)
             if given.log:
                 path = given.out / "training.svg"
                 with replacing(path) as file:
@@ -358,7 +368,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"detector_pictures: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print("detector_pictures: interrupted", file=sys.stderr)
         return 130
     print(path)
     return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from docs import detector_pictures
 from docs.detector_pictures import (
     LARGEST,
     Case,
@@ -16,6 +18,7 @@ from docs.detector_pictures import (
     hits_and_misses,
     main,
     outside,
+    parser,
     quality_chart,
     read_logs,
     save,
@@ -24,11 +27,13 @@ from docs.detector_pictures import (
     view_of,
 )
 from docs.pictures import TILE
+from PIL import Image
 
+from zeroflaw import benchmark_synthetic
 from zeroflaw.contestants import Contestant, load_detector
 from zeroflaw.datasets.held_out_pairs import Pair
 from zeroflaw.io.colors import viridis
-from zeroflaw.reports.synthetic_stored import Facts, Judged, write_kept
+from zeroflaw.reports.synthetic_stored import Facts, Judged, read_kept, write_kept
 from zeroflaw.synthesis import SOLIDS, Settings, good_twin, synthesize
 from zeroflaw.synthetic_folder import facts_path, folder_of, scan_names
 from zeroflaw.types import ZeroflawError
@@ -219,3 +224,35 @@ def test_the_chart_is_written_beside_the_others(tmp_path: Path) -> None:
     path.write_text(f"{HEADER}1,0.9,0.7,0.6,10\n")
     assert main(["--log", str(path), "--out", str(tmp_path)]) == 0
     ElementTree.parse(tmp_path / "training.svg")
+
+
+@pytest.mark.parametrize("name", ["docs/detector.md", "runs/compact.sh"])
+def test_written_commands_are_understood(name: str) -> None:
+    text = (Path(__file__).parent.parent / name).read_text(encoding="utf-8")
+    commands = [line.split("-m docs.detector_pictures")[1:] for line in text.splitlines()]
+    found = [shlex.split(command) for line in commands for command in line]
+    assert found
+    for arguments in found:
+        parser().parse_args(arguments)
+
+
+def test_a_picture_comes_of_the_benchmarks_own_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmark_synthetic, "check_synthesis", lambda: None)
+    bench, out = tmp_path / "bench", tmp_path / "new" / "pictures"
+    assert main(["--benchmark", str(bench), "--pairs", "1", "--out", str(out)]) == 0
+    with Image.open(out / "hits_and_misses.png") as picture:
+        assert picture.width > 4 * TILE
+    assert str(out / "hits_and_misses.png") in capsys.readouterr().out
+    facts = read_kept(facts_path(bench, scan_names(0)[0]), Facts)
+    assert facts is not None
+    assert facts.kind == "bulge"
+
+
+def test_an_interrupted_benchmark_draws_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detector_pictures, "compare", lambda *_: benchmark_synthetic.INTERRUPTED)
+    assert main(["--benchmark", str(tmp_path / "bench"), "--out", str(tmp_path)]) == 130
+    assert not list(tmp_path.glob("*.png"))

@@ -65,6 +65,19 @@ def test_every_link_leads_somewhere(document: Path) -> None:
             assert target.fragment in headings, f"{link}: no such heading"
 
 
+def test_every_picture_is_small_and_shown_somewhere() -> None:
+    shown = {
+        (document.parent / link).resolve()
+        for document in DOCUMENTS
+        for link in LINK.findall(FENCE.sub("", text_of(document)))
+    }
+    pictures = [path for path in (REPOSITORY / "docs").iterdir() if path.suffix in {".png", ".svg"}]
+    assert pictures
+    for path in pictures:
+        assert path.resolve() in shown, f"no page shows {path.name}"
+        assert path.stat().st_size <= 400_000, f"{path.name} is too large for a page"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=by_name)
 def test_every_fence_is_closed(document: Path) -> None:
     assert len(re.findall(r"^```", text_of(document), re.MULTILINE)) % 2 == 0
