@@ -242,9 +242,11 @@ def caption(case: Case) -> tuple[str, str]:
 
 def save(picture: Image.Image, path: Path) -> None:
     """Write the picture with as many colours as its largest size allows."""
-    for colors in (224, 160, 128, 96, 64, 48, 32):
+    widest = Image.Quantize.MAXCOVERAGE  # keeps the few pixels of bright colours, too
+    for colors in (256, 160, 96, 64, 32):
         file = io.BytesIO()
-        picture.quantize(colors, dither=Image.Dither.NONE).save(file, "PNG", optimize=True)
+        flat = picture.quantize(colors, widest, kmeans=2, dither=Image.Dither.NONE)
+        flat.save(file, "PNG", optimize=True)
         if file.tell() <= LARGEST:
             break
     with replacing(path) as out:
