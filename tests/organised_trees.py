@@ -87,6 +87,13 @@ def organised_scan(
     return points, mask
 
 
+def photograph(seed: int, pixels: int = PIXELS) -> NDArray[np.uint8]:
+    """A picture (rows, columns, 3) of colours that tell every place."""
+    row, column = np.mgrid[:pixels, :pixels]
+    third = np.full_like(row, seed % 256)
+    return np.stack([row * 255 // pixels, column * 255 // pixels, third], axis=2).astype(np.uint8)
+
+
 def write_png(path: Path, values: NDArray[Any]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(values).save(path, format="PNG")
@@ -114,7 +121,7 @@ def write_mvtec_3d_ad(
                 points, mask = organised_scan(shape, kind, seed, pixels)
                 folder, name = root / category / split / kind, f"{number:03d}"
                 write_tiff(folder / "xyz" / f"{name}.tiff", points)
-                write_png(folder / "rgb" / f"{name}.png", np.full((*mask.shape, 3), 128, np.uint8))
+                write_png(folder / "rgb" / f"{name}.png", photograph(seed, pixels))
                 if kind != "good":
                     write_png(folder / "gt" / f"{name}.png", mask.astype(np.uint8) * 255)
     return root
@@ -170,8 +177,9 @@ def write_sample(
     """Write the files of one scan: `<stem>_depth.png` and those that go with it."""
     depth, (low, high), mask = rendered(shape, defect, seed, pixels)
     write_png(stem.with_name(f"{stem.name}_depth.png"), depth)
-    picture = np.full((*mask.shape, 3), 128, np.uint8)
-    write_png(stem.with_name(f"{stem.name}_image_0.png"), picture)
+    picture = photograph(seed, pixels)
+    write_png(stem.with_name(f"{stem.name}_image_0.png"), picture // 4)  # one light of several
+    write_png(stem.with_name(f"{stem.name}_image_4.png"), picture)
     bounds = f"normalization:\n  max: {high!r}\n  min: {low!r}\n"
     stem.with_name(f"{stem.name}_info_depth.yaml").write_text(bounds)
     if public:
@@ -188,11 +196,13 @@ def write_converted_eyecandies(
         for row, (split, kind, count) in enumerate(kinds):
             for number in range(count):
                 defect = "good" if kind == "good" else list(DEFECTS)[number % 2]
-                points, mask = organised_scan(shape, defect, 1000 * place + 100 * row + number)
+                seed = 1000 * place + 100 * row + number
+                points, mask = organised_scan(shape, defect, seed)
                 part = points[..., 2] < 0.494 + 0.05 * points[..., 0] - 0.08 * points[..., 1]
                 converted = np.where(part[..., None], points, (0.0, 0.013, -0.002))
                 folder, name = root / category / split / kind, f"{number:03d}"
                 write_tiff(folder / "xyz" / f"{name}.tiff", converted.astype(np.float64))
+                write_png(folder / "rgb" / f"{name}.png", photograph(seed))
                 channels = np.repeat(mask.astype(np.uint8)[..., None] * 255, 3, axis=2)
                 if split == "test":
                     write_png(folder / "gt" / f"{name}.png", channels)

@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from organised_trees import (
+    photograph,
     rendered,
     write_converted_eyecandies,
     write_eyecandies,
@@ -259,3 +260,21 @@ def test_a_converted_tree_with_its_background_loses_it(tmp_path: Path) -> None:
     scan = only(tmp_path, "Confetto/train/good/000")
     assert len(scan) < 0.5 * np.count_nonzero(points.any(axis=2))
     assert abs(len(scan) - len(part)) < 0.1 * len(part)
+
+
+def test_points_have_the_colours_of_the_picture_that_the_conversion_takes(tmp_path: Path) -> None:
+    write_eyecandies(tmp_path, CANDY)
+    scan = only(tmp_path, "Confetto/test_public/03")
+    assert scan.valid is not None
+    assert scan.colors is not None
+    assert np.array_equal(scan.colors, photograph(203).reshape(-1, 3)[scan.valid])
+    (tmp_path / "Confetto" / "test_public" / "data" / "03_image_4.png").unlink()
+    assert only(tmp_path, "Confetto/test_public/03").colors is None
+
+
+def test_a_converted_scan_keeps_the_colours_of_what_is_left(tmp_path: Path) -> None:
+    write_converted_eyecandies(tmp_path, CANDY)
+    scan = only(tmp_path, "Confetto/test/bad/000")
+    assert scan.valid is not None
+    assert scan.colors is not None
+    assert np.array_equal(scan.colors, photograph(200).reshape(-1, 3)[scan.valid])

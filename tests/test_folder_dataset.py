@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from organised_trees import organised_scan, photograph, write_png, write_tiff
 from zeroflaw.datasets import DATASETS
 from zeroflaw.datasets.folder import Folder
 from zeroflaw.types import Bool, Float64, ZeroflawError
@@ -208,3 +209,23 @@ def test_far_away_coordinates_are_compared_at_the_scale_of_the_part(tmp_path: Pa
     assert "row 1" in complaint(tmp_path)
     np.savetxt(tmp_path / "part.txt", np.c_[points, labels], fmt="%.6f")
     assert np.array_equal(only(tmp_path), labels)
+
+
+def test_a_photograph_beside_a_scan_belongs_to_it(tmp_path: Path) -> None:
+    root = tmp_path / "parts"
+    points, mask = organised_scan("cap", "dent", 5)
+    write_tiff(root / "part.tiff", points)
+    write_png(root / "part.png", photograph(5))
+    (root / "part.txt").write_text("".join(f"{int(marked)}\n" for marked in mask.reshape(-1)))
+    scans = Folder(root).select()
+    (entry,) = scans.entries
+    assert [path.name for path in entry.files] == ["part.tiff", "part.txt", "part.png"]
+    scan = scans[0]
+    assert scan.colors is not None
+    assert scan.valid is not None
+    assert scan.labels is not None
+    assert np.array_equal(scan.colors, photograph(5).reshape(-1, 3)[scan.valid])
+    assert np.array_equal(scan.labels, mask.reshape(-1)[scan.valid])
+    before = scans.content_hash()
+    write_png(root / "part.png", photograph(6))
+    assert Folder(root).select().content_hash() != before

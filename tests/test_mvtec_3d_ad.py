@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from organised_trees import organised_scan, write_mvtec_3d_ad, write_png, write_tiff
+import zeroflaw
+from organised_trees import organised_scan, photograph, write_mvtec_3d_ad, write_png, write_tiff
 from zeroflaw.datasets import open_dataset
 from zeroflaw.datasets.base import Finding
 from zeroflaw.datasets.mvtec_3d_ad import MVTec3DAD
@@ -227,3 +228,65 @@ def test_a_folder_of_something_else_is_refused_with_the_layout(tmp_path: Path) -
     (tmp_path / "photos" / "test").mkdir(parents=True)
     with pytest.raises(ZeroflawError, match=r"holds no category; expected <category>/\{train"):
         opened(tmp_path).categories()
+
+
+def test_points_have_the_colours_of_their_pixels_in_the_photograph(mvtec_3d_ad_root: Path) -> None:
+    for remove_plane in (False, True):
+        scan = only(mvtec_3d_ad_root, "cookie/test/dent/001", remove_plane)
+        assert scan.valid is not None
+        assert scan.colors is not None
+        assert np.array_equal(scan.colors, photograph(2401).reshape(-1, 3)[scan.valid])
+
+
+def test_a_scan_without_a_photograph_has_no_colours(mvtec_3d_ad_root: Path) -> None:
+    entries = opened(mvtec_3d_ad_root).select(["cookie"])
+    before = entries.content_hash()
+    (mvtec_3d_ad_root / "cookie" / "test" / "dent" / "rgb" / "001.png").unlink()
+    assert only(mvtec_3d_ad_root, "cookie/test/dent/001").colors is None
+    assert only(mvtec_3d_ad_root, "cookie/test/dent/000").colors is not None
+    assert findings(mvtec_3d_ad_root, "cookie") == ()
+    assert opened(mvtec_3d_ad_root).select(["cookie"]).content_hash() != before
+
+
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (photograph(0)[:32], "has 32 × 64 pixels, its scan 64 × 64"),
+        (np.zeros((64, 64), np.uint16), "its pixels are uint16"),
+    ],
+)
+def test_a_photograph_that_does_not_fit_its_scan_is_refused(
+    mvtec_3d_ad_root: Path, picture: np.ndarray[tuple[int, ...], np.dtype[np.uint8]], words: str
+) -> None:
+    write_png(mvtec_3d_ad_root / "bagel" / "test" / "dent" / "rgb" / "000.png", picture)
+    with pytest.raises(ScanError, match=words) as caught:
+        only(mvtec_3d_ad_root, "bagel/test/dent/000")
+    assert "000.png" in str(caught.value)
+
+
+def test_a_scan_read_by_its_path_finds_its_photograph_too(mvtec_3d_ad_root: Path) -> None:
+    path = mvtec_3d_ad_root / "bagel" / "test" / "dent" / "xyz" / "000.tiff"
+    scan = zeroflaw.read(path)
+    whole = only(mvtec_3d_ad_root, "bagel/test/dent/000", remove_plane=False)
+    assert scan.colors is not None
+    assert np.array_equal(scan.colors, whole.colors)
+    assert "its colours are from 000.png" in scan.notes
+    alone = path.parents[2] / "alone" / "000.tiff"
+    alone.parent.mkdir()
+    shutil.copy(path, alone)
+    assert zeroflaw.read(alone).colors is None
+    write_png(alone.with_suffix(".png"), photograph(7))
+    beside = zeroflaw.read(alone)
+    assert beside.colors is not None
+    assert set(beside.colors[:, 2]) == {7}
+
+
+def test_a_picture_of_another_size_beside_a_scan_is_left_out_with_a_note(
+    mvtec_3d_ad_root: Path,
+) -> None:
+    path = mvtec_3d_ad_root / "bagel" / "test" / "dent" / "xyz" / "000.tiff"
+    path.with_suffix(".png").write_bytes(b"no picture")
+    scan = zeroflaw.read(path)
+    assert scan.colors is None
+    (note,) = (note for note in scan.notes if "000.png" in note)
+    assert "was left out: cannot be read as PNG" in note

@@ -5,15 +5,17 @@ Licence: named on its site, https://eyecan-ai.github.io/eyecandies/, where peopl
     <Category>/{train,val,test_public,test_private}/data/NNN_depth.png        16 bits
                                                         /NNN_info_depth.yaml  min and max, metres
                                                         /NNN_mask.png         test_public
+                                                        /NNN_image_4.png      may be missing
 
 A pixel's depth is its share of 65535, from min to max; the camera is a pinhole with a focal length
 of 711.11 pixels and its axis in the middle of 512 × 512 pixels. Points are in the camera's frame.
+Their colours are those of image 4 of six in different light, which the field's conversion takes.
 val is the split validation and test_public the test; test_private has no labels and is left out.
 train and val are flawless. The mask marks bumps and dents, but also flaws of colour and of shading,
 which no depth picture shows: the field counts them all, and so do these labels.
 
 The other tree that people have is the one above converted to MVTec 3D-AD's layout: train/good and
-test/{good,bad}/{xyz,gt}, a tenth of the size, the background already gone: its pixels share one
+test/{good,bad}/{rgb,xyz,gt}, a tenth of the size, the background already gone: its pixels share one
 place, and count as not measured. Which tree it is, is seen for each category.
 """
 
@@ -35,16 +37,17 @@ from zeroflaw.datasets.organised_tree import (
     organised,
     read_mask,
     read_organised,
-    read_png,
     with_mask,
 )
 from zeroflaw.geometry.plane import at_border, noted, selected, without_background
+from zeroflaw.io.picture import read_png, with_photograph
 from zeroflaw.io.source import opened
 from zeroflaw.io.validate import MINIMUM_POINTS, checked_scan
 from zeroflaw.types import Float64, Scan, ScanError
 
 SPLIT_OF: dict[str, Split] = {"train": "train", "val": "validation", "test_public": "test"}
 UNLABELLED = "test_private"
+PHOTOGRAPH = "_image_4.png"
 EXPECTED = "<Category>/{train,val,test_public}/data or <Category>/{train,test}/<kind>/xyz"
 FOCAL = 711.11  # pixels, of a picture 512 wide; as the data set's site has it
 WIDTH = 512
@@ -146,6 +149,7 @@ def _original(category: Path) -> Iterator[Entry | Finding]:
                 yield Finding(title, path, "no such file", UNPACK)
             if not missing:
                 kind = "" if split == "test" else GOOD
+                files += [one for one in (data / f"{stem}{PHOTOGRAPH}",) if one.is_file()]
                 yield Entry(f"{title}/{folder}/{stem}", title, split, kind, tuple(files))
     private = category / UNLABELLED / "data"
     if scans := files_in(private, "_depth.png"):
@@ -154,12 +158,18 @@ def _original(category: Path) -> Iterator[Entry | Finding]:
 
 
 def read_rendered(entry: Entry) -> Scan:
-    """Read a depth picture as an organised scan with labels, in metres. Raises ScanError."""
-    path, bounds, *masks = entry.files
+    """Read a depth picture as an organised scan with labels and colours, in metres.
+
+    Raises ScanError.
+    """
+    path, bounds, *others = entry.files
+    masks = others[: entry.split == "test"]
     depth = read_depth(path, bounds)
     points = back_projected(depth).reshape(-1, 3)
     rows, columns = depth.shape
     scan = checked_scan(points, grid=(rows, columns), measured=points[:, 2] > 0, source=path)
+    for photograph in others[len(masks) :]:
+        scan = with_photograph(scan, photograph)
     mask = read_mask(masks[0], (rows, columns)) if masks else np.zeros(depth.shape, dtype=np.bool_)
     return with_mask(scan, mask)
 

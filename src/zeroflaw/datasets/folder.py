@@ -5,6 +5,7 @@ Licence: the user's. Tree: scans of any readable format, at any depth. Labels, o
   - in `<stem>.txt` beside the scan, in `gt/` or `GT/` beside it, or in one beside its folder: rows
     `label` or `x y z label`, separated by spaces or commas, in the scan's order, 0 or 1; or
   - all 0 for scans below a folder called `good`.
+The photograph of an organised TIFF gives its points' colours, see io/picture.py for its place.
 
 Where every scan lies below a folder of the root and one of these holds a folder `good`, each of
 them is a category; else all is one, called like the root. Scans below a folder `train` or
@@ -22,9 +23,11 @@ import numpy as np
 
 from zeroflaw import io
 from zeroflaw.datasets.base import GOOD, Dataset, Entry, Listing, Split
+from zeroflaw.io.picture import photograph_of
 from zeroflaw.types import Bool, Float64, Scan, ScanError, ZeroflawError
 
 LABEL_FOLDERS = ("gt", "GT")
+PHOTOGRAPHED = (".tif", ".tiff")
 NOT_SCANS = ("readme", "license", "licence", "notice", "changelog", "requirements")
 TOLERANCE = 1e-4  # of the scan's diagonal, between a point and its row in a label file
 REMEDY = (
@@ -76,13 +79,15 @@ class Folder(Dataset):
         suffix = place.suffix
         name = f"{place.as_posix().removesuffix(suffix)}_{suffix[1:]}"  # some differ by it alone
         category = place.parts[0] if self._in_folders else self.root.resolve().name
-        files = tuple(path for path in (file.scan, file.labels) if path is not None)
+        photograph = photograph_of(file.scan) if suffix.lower() in PHOTOGRAPHED else None
+        files = tuple(one for one in (file.scan, file.labels, photograph) if one is not None)
         return Entry(name, category, _split(place), GOOD if file.good else "", files)
 
     def read(self, entry: Entry) -> Scan:
         """Read a labelled scan. Raises ScanError."""
-        scan, *labels = entry.files
-        return read_labelled(LabelledFile(scan, next(iter(labels), None), entry.kind == GOOD))
+        scan, *others = entry.files
+        labels = next((one for one in others if one.suffix != ".png"), None)
+        return read_labelled(LabelledFile(scan, labels, entry.kind == GOOD))
 
 
 def _split(place: Path) -> Split:

@@ -5,10 +5,11 @@ Tree:
 
     <category>/{train,validation,test}/<good or a defect>/xyz/NNN.tiff   float32, metres
                                                          /gt/NNN.png     0, 255 where defective
-                                                         /rgb/NNN.png    not read
+                                                         /rgb/NNN.png    its photograph, or none
 
 Good scans may have no mask. train and validation hold good scans alone. A scan shows the part on
-the plane that it lies on; pixels of (0, 0, 0) were not measured.
+the plane that it lies on; pixels of (0, 0, 0) were not measured. The photograph has the same pixels
+and gives the points their colours.
 """
 
 from __future__ import annotations

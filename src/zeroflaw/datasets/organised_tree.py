@@ -2,7 +2,7 @@
 
     <category>/<split>/<good or a defect>/xyz/NNN.tiff   a point per pixel, (0, 0, 0) for none
                                          /gt/NNN.png     255 where defective; none for good scans
-                                         /rgb/NNN.png    not read
+                                         /rgb/NNN.png    its photograph, or none
 
 Splits are train, validation and test.
 """
@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zeroflaw.datasets.base import GOOD, SPLITS, Dataset, Entry, Finding, Listing, Split
 from zeroflaw.geometry.plane import noted
-from zeroflaw.io.organized import read_tiff
-from zeroflaw.io.source import EXPORT_AGAIN, opened, said_by
+from zeroflaw.io.organized import organised_scan, read_image
+from zeroflaw.io.picture import read_png, with_photograph
 from zeroflaw.types import Bool, Scan, ScanError, ZeroflawError
 
-MOST_PIXELS = 1 << 26
+MASKS, PHOTOGRAPHS = "gt", "rgb"
 UNPACK = "unpack the archive again"
 
 
@@ -76,31 +75,33 @@ def list_organised(category: Path, required: Sequence[Split] = SPLITS) -> Listin
 
 def _scans_of(kind: Path, category: str, split: Split) -> Iterator[Entry | Finding]:
     """Yield the scans of one folder and what is wrong there."""
-    scans, masks = files_in(kind / "xyz", ".tiff"), files_in(kind / "gt", ".png")
+    scans = files_in(kind / "xyz", ".tiff")
+    masks, photographs = files_in(kind / MASKS, ".png"), files_in(kind / PHOTOGRAPHS, ".png")
     if not scans:
         yield Finding(category, kind / "xyz", "holds no scan (.tiff)", UNPACK)
     for stem, scan in scans.items():
-        if stem in masks:
-            files: tuple[Path, ...] = (scan, masks[stem])
-        elif kind.name == GOOD:
-            files = (scan,)
-        else:
-            yield Finding(category, kind / "gt" / f"{stem}.png", "no such mask", UNPACK)
+        if stem not in masks and kind.name != GOOD:
+            yield Finding(category, kind / MASKS / f"{stem}.png", "no such mask", UNPACK)
             continue
+        files = (scan, *(there[stem] for there in (masks, photographs) if stem in there))
         yield Entry(f"{category}/{split}/{kind.name}/{stem}", category, split, kind.name, files)
-    others = {*masks, *files_in(kind / "rgb", ".png")}
+    others = {*masks, *photographs}
     for stem in sorted(others - set(scans)) if scans else ():
         yield Finding(category, kind / "xyz" / f"{stem}.tiff", "no such scan", UNPACK)
 
 
 def read_organised(entry: Entry) -> Scan:
-    """Read an organised scan with the labels of its mask. Raises ScanError if they do not fit.
+    """Read an organised scan with the labels of its mask and the colours of its photograph.
 
-    A note counts the pixels that are labelled defective and hold no point.
+    A note counts the pixels that are labelled defective and hold no point. Raises ScanError if one
+    of them does not fit.
     """
-    path, *masks = entry.files
-    scan = read_tiff(path)
+    path, *others = entry.files
+    masks = [one for one in others if one.parent.name != PHOTOGRAPHS]
+    scan = organised_scan(read_image(path), path)
     assert scan.grid is not None
+    for photograph in (one for one in others if one.parent.name == PHOTOGRAPHS):
+        scan = with_photograph(scan, photograph)
     mask = read_mask(masks[0], scan.grid) if masks else np.zeros(scan.grid, dtype=np.bool_)
     if entry.kind == GOOD and mask.any():
         raise ScanError(
@@ -149,27 +150,6 @@ def read_mask(path: Path, shape: tuple[int, int]) -> Bool:
             f"row {row}, column {column}",
         )
     return np.asarray(values != 0)
-
-
-def read_png(path: Path) -> NDArray[Any]:
-    """Return the pixels of a PNG file, (rows, columns) or (rows, columns, channels).
-
-    Of 8 or 16 bits, as they are stored. Raises ScanError.
-    """
-    from PIL import Image
-
-    with opened(path) as file:
-        try:
-            with Image.open(file, formats=("PNG",)) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    problem = f"promises {image.width} × {image.height} pixels"
-                    raise ScanError(path, problem, EXPORT_AGAIN)
-                return np.asarray(image.convert("RGB") if image.mode == "P" else image)
-        except (ScanError, MemoryError):
-            raise
-        except Exception as error:  # of any kind, from a damaged file
-            problem = f"cannot be read as PNG ({said_by(error)})"
-            raise ScanError(path, problem, EXPORT_AGAIN) from None
 
 
 def folders_in(folder: Path) -> list[Path]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zeroflaw.io.picture import photograph_of, with_photograph
 from zeroflaw.io.sampling import Sampling
 from zeroflaw.io.source import EXPORT_AGAIN, opened, said_by
 from zeroflaw.io.validate import checked_scan
@@ -18,14 +20,29 @@ HIGHEST_RATIO = 1100  # that the lossless compressions of TIFF reach
 
 
 def read_tiff(path: Path, sampling: Sampling | None = None) -> Scan:
-    """The organised scan in a TIFF file of floats (rows, columns, 3). Raises ScanError."""
+    """The organised scan in a TIFF file of floats (rows, columns, 3). Raises ScanError.
+
+    Its points have the colours of its photograph where one lies at its place (`photograph_of`). A
+    note says so, or why the photograph is of no use.
+    """
     del sampling  # of meshes only
-    image = read_image(path)
+    scan, photograph = organised_scan(read_image(path), path), photograph_of(path)
+    if photograph is None:
+        return scan
+    try:
+        scan, note = with_photograph(scan, photograph), f"its colours are from {photograph.name}"
+    except ScanError as error:
+        note = f"the photograph {photograph.name} was left out: {error.problem}"
+    return replace(scan, notes=(*scan.notes, note))
+
+
+def organised_scan(image: NDArray[Any], source: Path) -> Scan:
+    """The scan of a picture (rows, columns, 3) whose pixels are points. Raises ScanError."""
     rows, columns = image.shape[:2]
     with np.errstate(invalid="ignore"):  # signalling NaN
         points: Float64 = image.reshape(-1, 3).astype(np.float64)
     measured: Bool = np.any(points != 0, axis=1)
-    return checked_scan(points, grid=(rows, columns), measured=measured, source=path)
+    return checked_scan(points, grid=(rows, columns), measured=measured, source=source)
 
 
 def read_image(path: Path) -> NDArray[Any]:
