@@ -100,7 +100,7 @@ class Detector:
         started = time.perf_counter()
         kind = None if prompt is None else self.kind_asked(prompt)
         scan = as_scan(subject)
-        score, point_scores, scores, _ = self._seen(scan)
+        score, point_scores, scores, _ = self.look(scan)
         regions = describe_regions(scan, point_scores, self.point_threshold)
         kinds = self._kinds(scores, scan)
         if kinds is not None:
@@ -142,13 +142,13 @@ class Detector:
         prepare: in place of the method's own, such as one that reads a cache. Raises ZeroflawError
         for scores that are no numbers, and ScanError for a scan that cannot be used.
         """
-        score, points, _, prepared = self._seen(scan, prepare)
+        score, points, _, prepared = self.look(scan, prepare)
         return score, points, prepared
 
-    def _seen(
+    def look(
         self, scan: Scan, prepare: Callable[[Scan], Prepared] | None = None
     ) -> tuple[float, Float32, Scores, Prepared]:
-        """What `scores` returns, and before its last the method's own scores."""
+        """What `scores` returns, and before its last the method's own scores, not calibrated."""
         with torch.inference_mode():
             prepared = (prepare or self.method.prepare)(scan).to(self.device)
             scores = self.method.score(self.method(prepared), scan, prepared)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from zeroflaw.cache import FeatureCache, hash_tensors
 from zeroflaw.datasets.base import Dataset, Entry, Selection
@@ -21,18 +22,21 @@ from zeroflaw.detector import Detector
 from zeroflaw.geometry.regions import label_regions
 from zeroflaw.inspect import unexpected
 from zeroflaw.interruption import insist
-from zeroflaw.methods.base import Prepared
+from zeroflaw.methods.base import Prepared, Scores
+from zeroflaw.metrics.calibration import Scalings
 from zeroflaw.reports.stored import (
+    NO_VIEWS,
     PREVIEW,
     StoredScores,
     read_identity,
     stored_path,
     write_stored,
 )
-from zeroflaw.types import Bool, Int64, Scan, ZeroflawError
+from zeroflaw.types import Bool, Int64, Scan, UInt8, ZeroflawError
 from zeroflaw.version import __version__
 from zeroflaw.workers import in_processes
 
+VIEW = 112  # pixels of a stored view, a third of CLIP's
 MARKED = 256  # points of a picture that show defects, if there are as many
 
 
@@ -136,7 +140,7 @@ def compute(scorer: Scorer, job: Job) -> StoredScores:
     if scan.labels is None:
         raise ZeroflawError(f"{scan.name}: has no labels, so that its scores cannot be judged")
     prepare = None if scorer.cache is None else partial(_prepared, scorer.cache)
-    score, points, prepared = detector.scores(scan, prepare)
+    score, points, seen, prepared = detector.look(scan, prepare)
     seconds = time.perf_counter() - begun
     shown = choose_preview(scan.labels)
     places = scan.points[shown]
@@ -153,7 +157,24 @@ def compute(scorer: Scorer, job: Job) -> StoredScores:
         sampled=np.unique(prepared["index"][0].cpu().numpy()).astype(np.int64),
         preview_index=shown,
         preview_points=(places - places.mean(axis=0)).astype(np.float32),
+        views=small_views(seen, detector.scalings),
     )
+
+
+def small_views(seen: Scores, scalings: Scalings | None = None) -> UInt8:
+    """Return views and maps for a picture, (2, V, P, P), none of a method without views.
+
+    scalings: of the detector, so that maps are on the scale of its point scores.
+    """
+    if seen.views is None:
+        return np.zeros(NO_VIEWS, np.uint8)
+    shade, maps = seen.views.float()
+    if scalings is not None:
+        maps = torch.from_numpy(scalings.point.apply(maps.numpy())).float()
+    size = min(VIEW, maps.shape[-1])
+    small = functional.adaptive_avg_pool2d(torch.stack([shade, maps]), size)
+    stored: UInt8 = small.clamp(0, 1).mul(255).round().to(torch.uint8).numpy()
+    return stored
 
 
 def _prepared(cache: FeatureCache, scan: Scan) -> Prepared:

@@ -199,8 +199,11 @@ class Align3DAD(ViewMethod):
         highest = (weight * color + (1 - weight) * own).max()
         overall = weight * views[0].mean() + (1 - weight) * views[1].mean()
         part = config.object_share
+        maps = share * tensors["color_map"][0] + (1 - share) * tensors["map"][0]
         return Scores(
-            share * color + (1 - share) * own, float(part * highest + (1 - part) * overall)
+            share * color + (1 - share) * own,
+            float(part * highest + (1 - part) * overall),
+            views=self.shown(maps, scan),
         )
 
     @torch.no_grad()

@@ -95,12 +95,15 @@ class Scores:
     kind: (N, K), how likely each of the method's kinds is at a point if it is defective, summing to
     1 over them; None for a method without kinds. A method that looks at fewer points may give
     (M, K) of those, and in row (N,) int64 which of them stands for each point of the scan.
+    views: (2, V, S, S) of a method that looks at views, for reports: the scan shaded, with a white
+    background, and what the method says of every pixel, in [0, 1].
     """
 
     point: Tensor
     object: float
     kind: Tensor | None = None
     row: Tensor | None = None
+    views: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -245,8 +245,14 @@ class ViewMethod(Method):
         """Carry the maps to all points, smooth them, and weigh their highest with the views'."""
         overall = torch.softmax(evidence.tensors["view"][0], dim=-1)[:, 1].mean()
         share = self.config.object_share
-        points = self.point_scores(evidence.tensors["map"][0], scan)
-        return Scores(points, float(share * points.max() + (1 - share) * overall))
+        maps = evidence.tensors["map"][0]
+        points = self.point_scores(maps, scan)
+        whole = float(share * points.max() + (1 - share) * overall)
+        return Scores(points, whole, views=self.shown(maps, scan))
+
+    def shown(self, maps: Tensor, scan: Scan) -> Tensor:
+        """Return the shaded views and what is said of their pixels, (2, V, S, S)."""
+        return torch.stack([self.views(scan).shade, maps.cpu().float()])
 
     def point_scores(self, maps: Tensor, scan: Scan) -> Tensor:
         """Return smoothed scores of all points of the scan, (N,). maps: (V, S, S)."""

@@ -6,7 +6,7 @@ import base64
 import io
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
@@ -16,6 +16,7 @@ from zeroflaw.geometry.render import Rendered, closing_radius, render
 from zeroflaw.io.colors import viridis
 from zeroflaw.reports.stored import StoredScores
 from zeroflaw.reports.summaries import ScanSummary
+from zeroflaw.reports.view_sheet import view_sheet
 from zeroflaw.types import Bool, Float32, Float64, Scan, UInt8
 
 PANEL = 320  # pixels: the longest side of a picture
@@ -41,18 +42,22 @@ MISPLACED = 0.9  # AUROC within a scan below which the heat map points elsewhere
 class Pictures:
     """A scan from one side. truth, heat: PNG files as `data:` addresses, with clear background.
 
-    side: the name of the side, such as "front". size: width and height in pixels.
+    side: the name of the side, such as "front". size: width and height in pixels. views,
+    views_size: the same of the sheet of views, "" of a method that looks at none. count: of views.
     """
 
     truth: str
     heat: str
     side: str
     size: tuple[int, int]
+    views: str = ""
+    views_size: tuple[int, int] = (0, 0)
+    count: int = 0
 
     @property
     def length(self) -> int:
         """How many bytes they take in a page."""
-        return len(self.truth) + len(self.heat)
+        return len(self.truth) + len(self.heat) + len(self.views)
 
 
 def choose(
@@ -91,7 +96,7 @@ def choose(
 
 
 def pictures(scores: StoredScores, low: float, high: float) -> Pictures:
-    """Return pictures of the stored preview.
+    """Return pictures of the stored preview, and of the views where a method looked at some.
 
     The side is the one that shows most of the ground truth or, on a good scan, most of the
     strongest scores. low, high: the point scores that the darkest and the brightest colour show.
@@ -109,8 +114,16 @@ def pictures(scores: StoredScores, low: float, high: float) -> Pictures:
     ground, map_ = (render(points, one, view, shown, scale, radius) for one in (colors, warm))
     map_.image[_edge(_on_surface(ground, marked))] = OUTLINE
     truth = _averaged(ground)
-    size = (truth.shape[1], truth.shape[0])
-    return Pictures(_address(truth), _address(_averaged(map_)), view.name, size)
+    drawn = Pictures(_address(truth), _address(_averaged(map_)), view.name, _size(truth))
+    count = scores.views.shape[1]
+    if count == 0:
+        return drawn
+    sheet = view_sheet(scores.views, low, high)
+    return replace(drawn, views=_address(sheet), views_size=_size(sheet), count=count)
+
+
+def _size(picture: UInt8) -> tuple[int, int]:
+    return picture.shape[1], picture.shape[0]
 
 
 def ramp() -> str:

@@ -12,6 +12,10 @@ from zeroflaw.reports.stored import PREVIEW
 from zeroflaw.reports.summaries import ScanSummary
 
 LISTED = 2000  # scans in the table of all
+VIEWS = (
+    "Below, the views that the method looked at, the map of each laid over it in the same colours: "
+    "what it says of pixels, before that is carried to the points and smoothed."
+)
 
 Shown = Mapping[str, Sequence[tuple[ScanSummary, Pictures | None]]]
 
@@ -74,6 +78,10 @@ def gallery(shown_scans: Shown, limits: tuple[float, float], threshold: float | 
         f"{scale}.</span> A preview of at most {PREVIEW:,} points is drawn.</p>"
     )
     parts = [legend]
+    if any(
+        shown is not None and shown.views for group in shown_scans.values() for _, shown in group
+    ):
+        parts.append(note(VIEWS))
     for group, (title, meaning) in GROUPS.items():
         entries = shown_scans.get(group, ())
         cards = "".join(
@@ -99,8 +107,19 @@ def _card(rank: int, scan: ScanSummary, shown: Pictures, threshold: float | None
         f'<img src="{shown.truth}" {size} alt="Ground truth of {name}: {words(truth)}; '
         f'seen from the {shown.side}">'
         f'<img src="{shown.heat}" {size} alt="Heat map of {name} from the same side">'
-        f"</div><figcaption><b>{rank}. {name}</b>"
+        f"</div>{_views(name, shown)}<figcaption><b>{rank}. {name}</b>"
         f"{words(' · '.join(_caption(scan, threshold)))}</figcaption></figure>\n"
+    )
+
+
+def _views(name: str, shown: Pictures) -> str:
+    """The sheet of views, nothing for a method that looks at none. name: of the scan, escaped."""
+    if not shown.views:
+        return ""
+    width, height = shown.views_size
+    return (
+        f'<img class="views" src="{shown.views}" width="{width}" height="{height}" loading="lazy" '
+        f'alt="{shown.count} views of {name}, the map of each laid over it">'
     )
 
 

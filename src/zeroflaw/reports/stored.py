@@ -5,19 +5,27 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
 from zeroflaw.datasets.base import GOOD
 from zeroflaw.io.atomic import replacing
-from zeroflaw.types import Bool, Float32, Int64, ZeroflawError
+from zeroflaw.types import Bool, Float32, Int64, UInt8, ZeroflawError
 
 PREVIEW = 8192  # points of a scan that are kept with their places, for pictures
 ENDING = ".npz"
+VIEWS = "views"  # the one entry that a file may lack
 LONGEST = 240  # bytes of a file's name
-_EVEN = ("label", "region", "sampled")  # hold long runs, and become a hundredth when packed
+NO_VIEWS = (2, 0, 0, 0)  # the shape of the views of a method that looks at none
+MOST_VIEWS, WIDEST = 1024, 1024  # views of a scan, and pixels of one
+_EVEN = (
+    "label",
+    "region",
+    "sampled",
+    "views",
+)  # hold long runs, and become a hundredth when packed
 _DATE = (1980, 1, 1, 0, 0, 0)  # of all files in the archive: the same scores are the same bytes
 
 
@@ -30,7 +38,8 @@ class StoredScores:
     point: (N,) float32, of its points. label: (N,) bool. region: (N,) int64, number of the
     ground-truth region, -1 where normal. sampled: (M,) int64, the points that the method looked at.
     preview_index: (K,) int64 and preview_points: (K, 3) float32, points for a picture, in the
-    scan's unit, moved to their mean.
+    scan's unit, moved to their mean. views: (2, V, P, P) uint8, of a method that looks at views:
+    the shaded views, 255 where nothing is, and what it says of their pixels; V = 0 of any other.
     """
 
     name: str
@@ -45,6 +54,7 @@ class StoredScores:
     sampled: Int64
     preview_index: Int64
     preview_points: Float32
+    views: UInt8 = field(default_factory=lambda: np.zeros(NO_VIEWS, np.uint8))
 
     @property
     def defective(self) -> bool:
@@ -77,13 +87,13 @@ def write_stored(folder: Path, scores: StoredScores) -> None:
     except OSError as error:
         raise ZeroflawError(f"{path.parent}: cannot be made ({error.strerror})") from None
     with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for field in fields(scores):
-            member = zipfile.ZipInfo(f"{field.name}.npy", _DATE)
+        for name in (*_names(), *((VIEWS,) if scores.views.size else ())):
+            member = zipfile.ZipInfo(f"{name}.npy", _DATE)
             member.compress_type = zipfile.ZIP_STORED
-            if field.name in _EVEN:
+            if name in _EVEN:
                 member.compress_type = zipfile.ZIP_DEFLATED
             with archive.open(member, "w", force_zip64=True) as part:
-                array = np.asarray(getattr(scores, field.name))
+                array = np.asarray(getattr(scores, name))
                 np.lib.format.write_array(part, array, allow_pickle=False)
 
 
@@ -100,7 +110,7 @@ def read_category(path: Path) -> str | None:
 def _read_text(path: Path, name: str) -> str | None:
     try:
         with np.load(path, allow_pickle=False) as file:
-            return str(file[name]) if set(file.files) >= _names() else None
+            return str(file[name]) if set(file.files) >= set(_names()) else None
     except Exception:  # a damaged archive can raise anything
         return None
 
@@ -109,7 +119,8 @@ def read_stored(path: Path) -> StoredScores:
     """Read the scores in a file. Raises ZeroflawError for a missing or damaged one."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            found = {name: file[name] for name in _names()}
+            optional = [VIEWS] if VIEWS in file.files else []
+            found = {name: file[name] for name in (*_names(), *optional)}
         scores = StoredScores(
             **{name: value.item() if value.ndim == 0 else value for name, value in found.items()}
         )
@@ -124,8 +135,9 @@ def read_stored(path: Path) -> StoredScores:
     return scores
 
 
-def _names() -> set[str]:
-    return {field.name for field in fields(StoredScores)}
+def _names() -> list[str]:
+    """What every file holds, in the order of the fields."""
+    return [one.name for one in fields(StoredScores) if one.name != VIEWS]
 
 
 def _check(scores: StoredScores) -> None:
@@ -142,3 +154,8 @@ def _check(scores: StoredScores) -> None:
     for index in (scores.sampled, scores.preview_index):
         if index.dtype.kind != "i" or ((index < 0) | (index >= count)).any():
             raise ValueError("an index points beyond the scan")
+    views = scores.views
+    if views.dtype != np.uint8 or views.ndim != 4 or len(views) != 2:
+        raise ValueError("the views are no pictures with their maps")
+    if views.shape[1] > MOST_VIEWS or not views.shape[2] == views.shape[3] <= WIDEST:
+        raise ValueError("the views are too many or not square")
