@@ -32,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 SIZE = 16
 SURFACE = round(255 * BRIGHTEST)
+LOWEST, HIGHEST = ((68 + 64, 1 + 64, 84 + 64), (255, 255, 37 + 64))  # in full light
 CLIP = {
     "image": 56,
     "width": 32,
@@ -95,9 +96,9 @@ def test_views_lie_row_by_row_and_only_the_surface_is_coloured() -> None:
     step = SIZE + GAP
     assert sheet.shape == (3 * SIZE + 2 * GAP, 3 * SIZE + 2 * GAP, 4)
     last = sheet[2 * step :, 2 * step :]
-    assert tuple(last[8, 5, :3]) == (253, 231, 37), "the highest score, in full light"
-    assert tuple(last[8, 10, :3]) == (68, 1, 84)
-    assert tuple(sheet[8, 5, :3]) == (68, 1, 84)
+    assert tuple(last[8, 5, :3]) == HIGHEST
+    assert tuple(last[8, 10, :3]) == LOWEST
+    assert tuple(sheet[8, 5, :3]) == LOWEST
     solid = np.zeros((SIZE, SIZE), bool)
     solid[4:12, 4:12] = True
     np.testing.assert_array_equal(last[..., 3] == 255, solid)
@@ -116,7 +117,7 @@ def test_what_faces_away_is_darker_and_the_colours_span_the_limits() -> None:
     views = np.full((2, 1, 2, 2), 153, np.uint8)  # 0.6
     views[0] = (SURFACE, SURFACE // 2)
     bright, dark = view_sheet(views, 0.2, 0.6)[0]
-    assert tuple(bright[:3]) == (253, 231, 37)
+    assert tuple(bright[:3]) == HIGHEST
     assert (dark[:3] < bright[:3]).all()
 
 

@@ -11,7 +11,8 @@ from zeroflaw.io.colors import viridis
 from zeroflaw.types import Float32, UInt8
 
 GAP = 6  # pixels between views
-DARKEST = 0.45  # share of a colour's light that a surface seen at a slant keeps
+DARKEST = 0.4  # share of a colour's light that a surface seen at a slant keeps
+GLOSS = 64  # added where the surface faces the viewer: shows form on dark colours
 CLEAR = 255  # of a shaded view, where nothing is
 
 
@@ -38,7 +39,9 @@ def _laid_over(shade: UInt8, map_: UInt8, low: float, high: float) -> UInt8:
     colors = viridis(np.clip(level, 0, 1).astype(np.float32))
     brightest = round(255 * BRIGHTEST)  # as it is stored
     light: Float32 = np.clip(shade.astype(np.float32) / brightest, 0, 1)
-    lit = colors * (DARKEST + (1 - DARKEST) * light)[..., None]
+    lit = colors * (DARKEST + (1 - DARKEST) * light)[..., None] + (GLOSS * light**4)[..., None]
     cover = np.clip((CLEAR - shade.astype(np.float32)) / (CLEAR - brightest), 0, 1) * 255
-    laid: UInt8 = np.rint(np.concatenate([lit, cover[..., None]], axis=2)).astype(np.uint8)
+    laid: UInt8 = (
+        np.rint(np.concatenate([lit, cover[..., None]], axis=2)).clip(0, 255).astype(np.uint8)
+    )
     return laid
