@@ -269,6 +269,7 @@ def test_a_scan_read_by_its_path_finds_its_photograph_too(mvtec_3d_ad_root: Path
     scan = zeroflaw.read(path)
     whole = only(mvtec_3d_ad_root, "bagel/test/dent/000", remove_plane=False)
     assert scan.colors is not None
+    assert whole.colors is not None
     assert np.array_equal(scan.colors, whole.colors)
     assert "its colours are from 000.png" in scan.notes
     alone = path.parents[2] / "alone" / "000.tiff"

@@ -99,9 +99,9 @@ def read_organised(entry: Entry) -> Scan:
     path, *others = entry.files
     masks = [one for one in others if one.parent.name != PHOTOGRAPHS]
     scan = organised_scan(read_image(path), path)
-    assert scan.grid is not None
     for photograph in (one for one in others if one.parent.name == PHOTOGRAPHS):
         scan = with_photograph(scan, photograph)
+    assert scan.grid is not None
     mask = read_mask(masks[0], scan.grid) if masks else np.zeros(scan.grid, dtype=np.bool_)
     if entry.kind == GOOD and mask.any():
         raise ScanError(

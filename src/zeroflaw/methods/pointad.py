@@ -7,16 +7,25 @@ the same views are scored as PointCLIP V2 (depth, arXiv 2211.11682) or AnomalyCL
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.geometry.view_render import Views
-from zeroflaw.methods.base import Evidence, Target
+from zeroflaw.methods.base import Evidence, Prepared, Scores, Target
 from zeroflaw.methods.clip_prompts import fixed_embedding
-from zeroflaw.methods.views import ViewConfig, ViewMethod
+from zeroflaw.methods.photograph import photograph
+from zeroflaw.methods.views import (
+    ViewConfig,
+    ViewMethod,
+    patch_probability,
+    to_maps,
+    view_logits,
+)
+from zeroflaw.types import Scan
 
 Terms = Literal["both", "views", "points"]
 KEPT: dict[Terms, tuple[str, ...]] = {
@@ -33,13 +42,16 @@ class PointADConfig(ViewConfig):
     texts: "learned" prompts, or fixed texts of a "photo" or a "depth" map, with which nothing is
     trained. shown: the "shade" or the "depth" views. values: whether patches attend by value alone
     (DPAM). terms: "views" leaves the losses of the points out, as AnomalyCLIP learns, "points"
-    those of the views.
+    those of the views. photograph: organised scans with colours are also scored by their
+    photograph, which counts as much as all views together; nothing is trained on it, so it may be
+    changed at inspection.
     """
 
     texts: Literal["learned", "photo", "depth"] = "learned"
     shown: Literal["shade", "depth"] = "shade"
     values: bool = True
     terms: Terms = "both"
+    photograph: bool = False
 
     @classmethod
     def point_clip(cls) -> PointADConfig:
@@ -87,7 +99,53 @@ class PointAD(ViewMethod):
             **super().preparation(),
             "shown": self.config.shown,
             "values": self.config.values,
+            "photograph": self.config.photograph,
         }
+
+    def more(self, scan: Scan, views: Views) -> dict[str, Tensor]:
+        """Return the photograph's features if asked for, zeros for a scan without one.
+
+        photo_image (1, D), photo_patches (1, G, D), photo_class (1, D).
+        """
+        if not self.config.photograph:
+            return {}
+        clip = self.config.clip
+        shot = photograph(scan, clip.image)
+        if shot is not None:
+            return self.encode_pictures(shot.picture[None], "photo_")
+        none = torch.zeros(1, clip.embedding, dtype=torch.float16)
+        patches = none[:, None].expand(-1, clip.grid**2, -1)
+        return {"photo_image": none, "photo_patches": patches, "photo_class": none}
+
+    def forward(self, batch: Prepared) -> Evidence:
+        """Return logits, see `view_evidence`; of a photograph also photo_map and photo_view.
+
+        photo_map: (B, 1, S, S); photo_view: (B, 1, 2). Only scores take them in.
+        """
+        found = super().forward(batch)
+        if not self.config.photograph:
+            return found
+        text, warmth = self.text_embeddings(), self.config.temperature
+        probability = patch_probability(batch["photo_patches"].float(), text, warmth)
+        photo = {
+            "photo_map": to_maps(probability, self.config.clip.image),
+            "photo_view": view_logits(batch["photo_image"].float(), text, warmth),
+        }
+        return replace(found, tensors={**found.tensors, **photo})
+
+    def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
+        """As every view method; a photograph's map and probability are averaged with the views'."""
+        config = self.config
+        shot = photograph(scan, config.clip.image) if config.photograph else None
+        if shot is None:
+            return super().score(evidence, scan, prepared)
+        tensors = evidence.tensors
+        colored = tensors["photo_map"][0].flatten().cpu()[shot.pixel]
+        points = self.smoothed((self.carried(tensors["map"][0], scan) + colored) / 2, scan)
+        seen = [torch.softmax(tensors[name][0], dim=-1)[:, 1] for name in ("view", "photo_view")]
+        overall = (seen[0].mean() + seen[1].mean()) / 2
+        share = config.object_share
+        return Scores(points, float(share * points.max() + (1 - share) * overall))
 
     def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
         """Return the configured terms of point, object, pixel and image."""

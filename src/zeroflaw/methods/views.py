@@ -256,8 +256,15 @@ class ViewMethod(Method):
 
     def point_scores(self, maps: Tensor, scan: Scan) -> Tensor:
         """Return smoothed scores of all points of the scan, (N,). maps: (V, S, S)."""
+        return self.smoothed(self.carried(maps, scan), scan)
+
+    def carried(self, maps: Tensor, scan: Scan) -> Tensor:
+        """Return each point's mean over the views that see it, (N,). maps: (V, S, S)."""
         views = self.views(scan)
-        values = back_project(maps.cpu(), views.pixel, views.visible, scan.points)
+        return back_project(maps.cpu(), views.pixel, views.visible, scan.points)
+
+    def smoothed(self, values: Tensor, scan: Scan) -> Tensor:
+        """Return the points' values, (N,), smoothed by the configured Gaussian, in [0, 1]."""
         return smooth_points(values, scan, self.config.sigma / REFERENCE_SIZE).clamp(0, 1)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
