@@ -19,6 +19,7 @@ from zeroflaw.encoders.clip import CLIPConfig
 from zeroflaw.geometry.view_render import BRIGHTEST
 from zeroflaw.methods.align3d_ad import Align3DAD, Align3DADConfig
 from zeroflaw.methods.base import Scores
+from zeroflaw.methods.photograph import photograph
 from zeroflaw.methods.pointad import PointAD
 from zeroflaw.metrics.calibration import Scaling, Scalings
 from zeroflaw.reports import gallery
@@ -187,6 +188,21 @@ def test_every_method_of_views_shows_them(name: str, ball: Scan) -> None:
     assert (shade[:, 0, 0] == 1).all()
     assert (shade[:, 28, 28] < 1).all()
     assert 0 <= float(maps.min()) < float(maps.max()) <= 1
+
+
+def test_a_scan_with_a_photograph_shows_its_views_too() -> None:
+    row, column = (one.ravel() for one in np.mgrid[:24, :24])
+    flat = np.stack([column, row, np.hypot(row - 12, column - 12) / 4], axis=1).astype(np.float64)
+    colors = np.stack([10 * row, 10 * column, 0 * row], axis=1).astype(np.uint8)
+    scan = Scan(flat, colors=colors, grid=(24, 24), valid=np.ones(len(flat), bool))
+    assert photograph(scan, 56) is not None
+    settings = {"clip": CLIP, "points": 96, "photograph": True}
+    method = start("pointad", settings, stand_in=True).eval()
+    with torch.inference_mode():
+        prepared = method.prepare(scan)
+        scores = method.score(method(prepared), scan, prepared)
+    assert scores.views is not None
+    assert scores.views.shape == (2, 9, 56, 56)
 
 
 def test_the_maps_of_both_branches_are_weighed_like_the_points(ball: Scan) -> None:

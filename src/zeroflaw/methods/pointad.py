@@ -145,7 +145,8 @@ class PointAD(ViewMethod):
         seen = [torch.softmax(tensors[name][0], dim=-1)[:, 1] for name in ("view", "photo_view")]
         overall = (seen[0].mean() + seen[1].mean()) / 2
         share = config.object_share
-        return Scores(points, float(share * points.max() + (1 - share) * overall))
+        whole = float(share * points.max() + (1 - share) * overall)
+        return Scores(points, whole, views=self.shown(tensors["map"][0], scan))
 
     def losses(self, evidence: Evidence, target: Target) -> dict[str, Tensor]:
         """Return the configured terms of point, object, pixel and image."""
