@@ -31,7 +31,9 @@ from zeroflaw.geometry.zbuffer import (
 
 BRIGHTEST = 0.7 * 2 * 0.66  # grey of the points × Open3D's two lights at the camera, each 0.66
 LEAST_SIZE = 8
-_BLOCK = 1 << 16  # points at a time on the CPU: what fits its cache
+# Points at a time on the CPU: what fits its cache, and small enough for torch to leave it to one
+# thread, for on busy cores threads spend longer waiting for each other than at work.
+_BLOCK = 1 << 15
 _BLOCK_ELSEWHERE = 1 << 22
 _COUNT = 40  # bits below a pixel's number of points, for the sum of their cosines
 _ONE = 1 << _COUNT
