@@ -15,8 +15,11 @@ from hypothesis import strategies as st
 
 from tiny_method import Tiny, TinyConfig, tiny_method, tiny_scan
 from zeroflaw import checkpoint
+from zeroflaw.cache import hash_frozen
+from zeroflaw.encoders.clip import CLIPConfig
 from zeroflaw.io.download import file_digest
 from zeroflaw.methods import METHODS
+from zeroflaw.methods.pointad import PointAD, PointADConfig
 from zeroflaw.types import ZeroflawError
 
 
@@ -100,6 +103,28 @@ def test_half_precision_halves_the_file_and_comes_back_as_float32(tmp_path: Path
         safetensors.torch.load_file(tmp_path / f"{name}.safetensors") for name in ("half", "full")
     )
     assert sum(t.nbytes for t in half.values()) < 0.6 * sum(t.nbytes for t in full.values())
+
+
+def test_large_entries_that_16_bits_hold_are_stored_so_and_come_back_bit_for_bit(
+    tmp_path: Path,
+) -> None:
+    text = {"text_width": 8, "text_layers": 1, "text_heads": 1}
+    clip = CLIPConfig(image=28, width=256, layers=1, heads=4, vv_layers=1, **text)
+    sizes = {}
+    for name in ("published", "float32"):
+        method = PointAD(PointADConfig(clip=clip, points=64))
+        with torch.no_grad():
+            for weight in method.visual.parameters() if name == "published" else ():
+                weight.copy_(weight.half())
+        before = hash_frozen(method)
+        checkpoint.save(tmp_path / name, method, {})
+        loaded, _ = checkpoint.load(tmp_path / name)
+        for entry, tensor in method.inspection_state().items():
+            assert torch.equal(loaded.state_dict()[entry], tensor), entry
+            assert loaded.state_dict()[entry].dtype == tensor.dtype
+        assert hash_frozen(loaded) == before
+        sizes[name] = (tmp_path / f"{name}.safetensors").stat().st_size
+    assert sizes["published"] < 0.6 * sizes["float32"]
 
 
 def test_loading_leaves_the_random_state_alone(saved: Path) -> None:

@@ -29,6 +29,7 @@ from zeroflaw.version import __version__
 Card = dict[str, Any]
 
 MOST = 1e9  # of a threshold; scores are from 0 to 1
+LARGE = 1 << 16  # values of an entry from which it is worth a look whether 16 bits hold them
 
 CARD_DEFAULTS: Card = {
     "threshold": 0.5,
@@ -46,8 +47,10 @@ def save(
     """Write `<stem>.safetensors` and `<stem>.json`; return both paths.
 
     card: what is known about the training; `method`, `config`, `version` and the weights' sha256
-    are filled in here. half: store floating weights in 16 bits, for small files. Each file appears
-    whole or not at all; a reader that meets one new and one old file refuses them (see `load`).
+    are filled in here. half: store floating weights in 16 bits, for small files. Without it, only
+    large entries that 16 bits hold exactly are stored so, as OpenAI's CLIP was published. Each file
+    appears whole or not at all; a reader that meets one new and one old file refuses them (see
+    `load`).
     """
     weights, sheet = paths(path)
     entries = {name: _stored(tensor, half) for name, tensor in method.inspection_state().items()}
@@ -86,7 +89,7 @@ def load(path: str | Path) -> tuple[Method, Card]:
     entries = _read_weights(weights, card)
     method = for_inspection(kind, config)
     expected = method.inspection_state()
-    _check_entries(weights, entries, expected, half=bool(card.get("half", False)))
+    _check_entries(weights, entries, expected)
     method.load_state_dict(
         {name: tensor.to(expected[name].dtype) for name, tensor in entries.items()}, strict=False
     )
@@ -184,7 +187,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def _stored(tensor: Tensor, half: bool) -> Tensor:
     tensor = tensor.detach().cpu()
-    return (tensor.half() if half and tensor.is_floating_point() else tensor).contiguous()
+    if tensor.is_floating_point() and (half or tensor.numel() >= LARGE):
+        shorter = tensor.half()
+        tensor = shorter if half or torch.equal(shorter.to(tensor.dtype), tensor) else tensor
+    return tensor.contiguous()
 
 
 def _serialize(entries: dict[str, Tensor]) -> bytes:
@@ -221,17 +227,17 @@ def _read_weights(path: Path, card: Card) -> dict[str, Tensor]:
 
 
 def _check_entries(
-    path: Path, entries: Mapping[str, Tensor], expected: Mapping[str, Tensor], half: bool
+    path: Path, entries: Mapping[str, Tensor], expected: Mapping[str, Tensor]
 ) -> None:
     problems = [f"missing {name}" for name in sorted(set(expected) - set(entries))]
     problems += [f"unexpected {name}" for name in sorted(set(entries) - set(expected))]
     for name in sorted(set(entries) & set(expected)):
         found, wanted = entries[name], expected[name]
-        dtype = torch.float16 if half and wanted.is_floating_point() else wanted.dtype
+        shorter = found.dtype == torch.float16 and wanted.is_floating_point()
         if found.shape != wanted.shape:
             problems.append(f"{name} has shape {list(found.shape)}, not {list(wanted.shape)}")
-        elif found.dtype != dtype:
-            problems.append(f"{name} has type {found.dtype}, not {dtype}")
+        elif found.dtype != wanted.dtype and not shorter:
+            problems.append(f"{name} has type {found.dtype}, not {wanted.dtype}")
     if problems:
         raise ZeroflawError(f"{path}: the weights do not fit the method: {'; '.join(problems)}")
 
