@@ -15,7 +15,7 @@ from zeroflaw import checkpoint
 from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.encoders.pointnet2 import PointNet2, PointNet2Config
-from zeroflaw.methods.base import Prepared
+from zeroflaw.methods.base import Prepared, Target
 from zeroflaw.methods.gs_clip import GSCLIP, PROMPTS, TOKENS, VIEWS, GSCLIPConfig, PromptText
 from zeroflaw.methods.gs_clip_modules import (
     DefectDistillation,
@@ -24,6 +24,7 @@ from zeroflaw.methods.gs_clip_modules import (
     consistency_loss,
     mlp_layers,
 )
+from zeroflaw.methods.views import PROMPT_TRAINING
 from zeroflaw.start import start
 from zeroflaw.train import staged, train
 from zeroflaw.types import Scan, ZeroflawError
@@ -194,6 +195,34 @@ def test_the_second_stage_learns_what_merges_the_views_and_nothing_else() -> Non
     assert learning == {"prompts", "pointnet", "shape_token", "defect_token"}
     with pytest.raises(ZeroflawError, match="no stage 'third'"):
         method.begin_stage("third")
+
+
+def test_no_stage_clips_gradients_and_the_second_takes_one_scan_at_a_time() -> None:
+    first, second = staged(build(), {})
+    assert (first.epochs, first.batch, first.learning_rate) == (15, 4, 2e-3)
+    assert (second.epochs, second.batch, second.learning_rate) == (10, 4, 1e-4)
+    assert first.clip == second.clip == PROMPT_TRAINING["clip"] >= 1e6
+    assert (first.together, second.together) == (0, 1)
+
+
+def test_losses_of_the_second_stage_are_means_over_the_scans(
+    dented_sphere: Scan, good_sphere: Scan
+) -> None:
+    """So that one at a time has the gradient of the batch."""
+    method = build()
+    pairs = []
+    for scan in (dented_sphere, good_sphere):
+        prepared = method.prepare(scan)
+        pairs.append((prepared, method.target(scan, prepared)))
+    with torch.no_grad():
+        alone = [method.losses(method(prepared), target) for prepared, target in pairs]
+        both = method.losses(
+            method(Prepared.stack([prepared for prepared, _ in pairs])),
+            Target.stack([target for _, target in pairs]),
+        )
+    for name, term in both.items():
+        torch.testing.assert_close(term, (alone[0][name] + alone[1][name]) / 2)
+        assert float((alone[0][name] - alone[1][name]).abs()) > 1e-6
 
 
 def test_a_frozen_pointnet_stays_as_it_is() -> None:

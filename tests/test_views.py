@@ -286,6 +286,9 @@ def test_the_late_terms_come_in_the_last_epochs(dented_sphere: Scan) -> None:
     for epoch, late in ((0, False), (9, False), (10, True), (14, True)):
         method.begin_epoch(epoch, 15)
         assert ("contrast" in method.losses(method(prepared), target)) == late
+    validated = method.eval().losses(method(prepared), target)
+    method.begin_epoch(0, 15)
+    assert set(validated) == set(method.losses(method(prepared), target)), "losses compare"
 
 
 def test_aligners_learn_to_find_the_coloured_features(dented_sphere: Scan) -> None:
@@ -313,6 +316,47 @@ def test_a_detector_for_inspection_encodes_no_coloured_views(dented_sphere: Scan
     assert "color_tokens" in learning.prepare(dented_sphere).tensors
     assert "color_tokens" not in inspecting.prepare(dented_sphere).tensors
     assert learning.preparation() != inspecting.preparation()
+
+
+def test_grey_views_are_not_encoded_again_for_want_of_colours(
+    dented_sphere: Scan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, encoded = align(), []
+    encode = method.encode_pictures
+
+    def counted(pictures: Tensor, name: str = "") -> dict[str, Tensor]:
+        encoded.append(pictures.shape)
+        return encode(pictures, name)
+
+    monkeypatch.setattr(method, "encode_pictures", counted)
+    prepared = method.prepare(dented_sphere)
+    assert len(encoded) == 1
+    assert torch.equal(prepared["color_image"], prepared["image"])
+    again = encode(colored_views(method.views(dented_sphere), None))
+    assert torch.equal(prepared["color_tokens"][0, :, 0], again["class"])
+    assert torch.equal(prepared["color_tokens"][0, :, 1:], again["patches"])
+
+
+@pytest.mark.parametrize("color_object", [0.25, 0.5])
+def test_either_branch_smoothed_by_itself_gives_the_same_scores(
+    color_object: float, dented_sphere: Scan
+) -> None:
+    method = align(color_object=color_object, color_point=0.5).eval()
+    prepared = method.prepare(dented_sphere)
+    with torch.no_grad():
+        evidence = method(prepared)
+        found = method.score(evidence, dented_sphere, prepared)
+        color, own = (
+            method.point_scores(evidence.tensors[name][0], dented_sphere)
+            for name in ("color_map", "map")
+        )
+    torch.testing.assert_close(found.point, (color + own) / 2)
+    highest = float((color_object * color + (1 - color_object) * own).max())
+    weighed = [
+        share * float(torch.softmax(evidence.tensors[name][0], dim=-1)[:, 1].mean())
+        for name, share in (("color_view", color_object), ("view", 1 - color_object))
+    ]
+    assert found.object == pytest.approx((highest + sum(weighed)) / 2, abs=1e-6)
 
 
 @pytest.mark.parametrize(("share", "branch"), [(0.0, "map"), (1.0, "color_map")])

@@ -6,6 +6,7 @@ test data; here they are fixed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,11 +108,22 @@ class Align3DAD(ViewMethod):
 
     def more(self, scan: Scan, views: Views) -> dict[str, Tensor]:
         """Return the features of coloured views, color_image and color_tokens, to learn from."""
-        if self.color_prompts is None:
+        if self.color_prompts is None or scan.colors is None:
             return {}
         seen = self.encode_pictures(colored_views(views, scan.colors))
-        tokens = torch.cat([seen["class"][:, None], seen["patches"]], dim=1)
-        return {"color_image": seen["image"], "color_tokens": tokens}
+        return {"color_image": seen["image"], "color_tokens": _tokens(seen)}
+
+    @torch.no_grad()
+    def prepare(self, scan: Scan) -> Prepared:
+        """As every view method, with what `more` adds.
+
+        Without colours the coloured views are the grey ones, which are not encoded again.
+        """
+        found = super().prepare(scan).tensors
+        if self.color_prompts is None or scan.colors is not None:
+            return Prepared(found)
+        grey = {"color_image": found["image"], "color_tokens": _tokens(found)}
+        return Prepared({**found, **grey})
 
     def preparation(self) -> dict[str, Any]:
         """Return the settings of the views, and whether coloured ones are prepared too."""
@@ -133,7 +145,7 @@ class Align3DAD(ViewMethod):
 
         The tensors are "global_gap" (B, V), "local_gap" and "consistency" (B, V, 1 + G).
         """
-        rendered = torch.cat([batch["class"][:, :, None], batch["patches"]], dim=2).float()
+        rendered = _tokens(batch.tensors).float()
         colored = batch["color_tokens"].float()
         tensors = {
             "global_gap": gap(
@@ -172,7 +184,8 @@ class Align3DAD(ViewMethod):
         """Return the terms of the current stage.
 
         Aligning: global and local. Prompts: PointAD's four of either branch, those of the aligned
-        one with "color_" in front, and late "contrast" and "color_contrast".
+        one with "color_" in front, and late "contrast" and "color_contrast", which validation
+        leaves out: they say nothing of its scans, and its loss must compare between epochs.
         """
         config, tensors = self.config, evidence.tensors
         if self.stage == ALIGN:
@@ -183,28 +196,30 @@ class Align3DAD(ViewMethod):
         aside = Evidence(evidence.object_logit, evidence.point_logit, color)
         terms = view_terms(evidence, target)
         terms |= {f"color_{name}": term for name, term in view_terms(aside, target).items()}
-        if self.late and config.contrast:
+        if self.late and self.training and config.contrast:
             own, other = tensors["text"][0], tensors["color_text"][0]
             terms["contrast"] = config.contrast * dual_contrast(own, other)
             terms["color_contrast"] = config.contrast * dual_contrast(other, own)
         return terms
 
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
-        """Smooth both branches' points, and weigh them for the points and for the object."""
+        """Weigh both branches' maps for the points and for the object, and smooth the points.
+
+        Carrying to the points and smoothing are linear: each branch smoothed by itself comes to
+        the same.
+        """
         config, tensors = self.config, evidence.tensors
-        own = self.point_scores(tensors["map"][0], scan)
-        color = self.point_scores(tensors["color_map"][0], scan)
+        own, color = tensors["map"][0], tensors["color_map"][0]
         views = [torch.softmax(tensors[name][0], dim=-1)[:, 1] for name in ("color_view", "view")]
         weight, share = config.color_object, config.color_point
-        highest = (weight * color + (1 - weight) * own).max()
+        maps = share * color + (1 - share) * own
+        points = other = self.point_scores(maps, scan)
+        if weight != share:
+            other = self.point_scores(weight * color + (1 - weight) * own, scan)
         overall = weight * views[0].mean() + (1 - weight) * views[1].mean()
         part = config.object_share
-        maps = share * tensors["color_map"][0] + (1 - share) * tensors["map"][0]
-        return Scores(
-            share * color + (1 - share) * own,
-            float(part * highest + (1 - part) * overall),
-            views=self.shown(maps, scan),
-        )
+        whole = float(part * other.max() + (1 - part) * overall)
+        return Scores(points, whole, views=self.shown(maps, scan))
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -216,3 +231,8 @@ class Align3DAD(ViewMethod):
         """Return all entries but those of the prompts."""
         state = super().inspection_state()
         return {n: entry for n, entry in state.items() if not n.startswith("color_prompts.")}
+
+
+def _tokens(features: Mapping[str, Tensor]) -> Tensor:
+    """Return the class token on the patches' path, then the patches, (..., V, 1 + G, D)."""
+    return torch.cat([features["class"][..., None, :], features["patches"]], dim=-2)
