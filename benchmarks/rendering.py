@@ -65,7 +65,11 @@ def main() -> None:
         steps = [f"{row[name]:.3f}" for name in ("normals", "mask", "back")]
         print(f"| {count:,} | {row['views']:.3f} | {target} | {' | '.join(steps)} ", end="")
         print(f"| {row['memory']:.0f} MB |")
-    print("\nThe views alone: shade, depth, pixels and visible points, with normals given.\n")
+    print(
+        "\nThe views are shade, depth, pixels and visible points, with normals given. Memory is the"
+    )
+    print("process's peak above its peak before them. The alternatives give shade and depth alone;")
+    print("PyVista draws with the OpenGL that it finds, in software where there is no GPU.\n")
     print("| points | ours | instead | its time | its time / ours |")
     print("| ---: | ---: | :--- | ---: | ---: |")
     for count, row in found.items():
