@@ -221,6 +221,7 @@ def test_the_maps_of_both_branches_are_weighed_like_the_points(ball: Scan) -> No
 def test_an_evaluation_keeps_the_views(tmp_path: Path, ball: Scan) -> None:
     folder = tmp_path / "scans" / "balls"
     (folder / "good").mkdir(parents=True)
+    assert ball.labels is not None
     np.savez(folder / "one.npz", points=ball.points, labels=ball.labels)
     np.savez(folder / "good" / "two.npz", points=ball.points[::-1])
     torch.manual_seed(0)
