@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,19 @@ def test_a_calibration_of_another_detector_is_refused(
     peak_checkpoint(place, monkeypatch)
     assert inspect("bad.xyz", "--calibration", "cal.json") == 2
     assert "scaled otherwise" in capsys.readouterr().err
+
+
+def test_a_calibration_of_other_settings_is_refused(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate() == 0
+    found = replace(read_calibration(place / "cal.json"), scalings=None)
+    card = {"sha256": found.sha256, "config": {"photograph": True}}
+    assert found.settings is not None
+    with pytest.raises(ZeroflawError, match="peak has other settings than when it was made; run"):
+        found.check(place / "cal.json", card, "peak")
+    older = replace(found, settings=None)
+    older.check(place / "cal.json", card, "peak")
 
 
 def test_what_does_not_go_with_it_is_refused(

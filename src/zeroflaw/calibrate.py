@@ -60,7 +60,7 @@ def run(request: Request) -> int:
     A scan that cannot be used is named and left out; the exit code then is 2. The scores so far are
     kept beside the file, so that after Ctrl-C, or with more scans, the same command goes on.
     """
-    from zeroflaw.calibration_file import Calibration, write_calibration
+    from zeroflaw.calibration_file import Calibration, hash_settings, write_calibration
     from zeroflaw.detector import Detector
     from zeroflaw.metrics.calibration import Scalings
     from zeroflaw.score import hash_detector
@@ -79,6 +79,7 @@ def run(request: Request) -> int:
             scored_by=hash_detector(detector),
             false_alarms=request.false_alarms,
             scans=(),
+            settings=hash_settings(detector.card),
         )
         score_all(request, detector, empty, paths, scored)
         found = replace(empty, scans=tuple(scored.scans))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -41,7 +42,7 @@ class Calibration:
 
     detector: its name. sha256: of its weights. scalings: how its scores were made probabilities.
     remove_plane: whether tables were left out. scored_by: hash of all that scores depend on.
-    version: of zeroflaw.
+    version: of zeroflaw. settings: hash of the method's, None in files that do not say.
     """
 
     detector: str
@@ -52,6 +53,7 @@ class Calibration:
     false_alarms: float
     scans: tuple[GoodScan, ...]
     version: str = __version__
+    settings: str | None = None
 
     @property
     def threshold(self) -> float:
@@ -97,6 +99,8 @@ class Calibration:
             problem = f"it was made with {other}, not with {name}"
         elif Scalings.read(card.get("calibration")) != self.scalings:
             problem = f"the scores of {name} are scaled otherwise than when it was made"
+        elif self.settings not in (None, hash_settings(card)):
+            problem = f"{name} has other settings than when it was made"
         else:
             return
         raise ZeroflawError(f"{printable(source)}: {problem}; run zeroflaw calibrate again")
@@ -108,6 +112,12 @@ class Calibration:
             raise ZeroflawError(
                 f"{printable(source)}: it was made {how} --remove-plane; inspect {how} it, too"
             )
+
+
+def hash_settings(card: Mapping[str, Any]) -> str:
+    """Return a hash of the method's settings in a detector's card."""
+    settings = json.dumps(card.get("config"), sort_keys=True, default=str)
+    return hashlib.sha256(settings.encode()).hexdigest()
 
 
 def write_calibration(path: Path, calibration: Calibration, facts: Mapping[str, Any]) -> None:
@@ -132,6 +142,7 @@ def write_scores(path: Path, calibration: Calibration, found: Mapping[str, Any])
         "detector": {
             "name": calibration.detector,
             "sha256": calibration.sha256,
+            "settings": calibration.settings,
             "calibration": None if scalings is None else asdict(scalings),
         },
         "remove_plane": calibration.remove_plane,
@@ -211,7 +222,12 @@ def _understood(said: Mapping[str, Any]) -> Calibration:
         false_alarms=_share(said["false_alarms"]),
         scans=scans,
         version=_text(said["zeroflaw"]),
+        settings=_text_or_none(said["detector"].get("settings")),
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _text(value: Any) -> str:
