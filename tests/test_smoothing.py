@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import sphere_points
-from zeroflaw.methods.smoothing import smooth_grid, smooth_points
+from zeroflaw.methods.smoothing import DENSE, smooth_grid, smooth_points
 from zeroflaw.types import Scan
 
 SIGMA = 4 / 336
@@ -38,7 +38,7 @@ def test_equal_values_stay_equal() -> None:
         torch.testing.assert_close(smooth_points(values, scan, SIGMA), values)
 
 
-@pytest.mark.parametrize("side", [60, 150])
+@pytest.mark.parametrize("side", [60, 150, 400])
 def test_the_graph_spreads_a_spot_as_far_as_the_grid_does(side: int) -> None:
     """Whatever the density of the points."""
     scan = plane(side)
@@ -54,6 +54,15 @@ def test_the_graph_spreads_a_spot_as_far_as_the_grid_does(side: int) -> None:
         spread.append(float((found @ place[:, 0] ** 2 / found.sum()) ** 0.5))
     assert spread[0] == pytest.approx(sigma, rel=0.1)
     assert spread[1] == pytest.approx(sigma, rel=0.3)
+
+
+def test_a_dense_cloud_is_not_smoothed_further_than_asked() -> None:
+    scan = Scan(plane(330).points)
+    assert len(scan) > DENSE
+    values = torch.zeros(len(scan))
+    values[330 * 165 + 165] = 1.0
+    apart = 1 / 329 / 2**0.5  # of neighbours, as a share of the scan's extent
+    assert float(smooth_points(values, scan, apart / 4).max()) > 0.9
 
 
 def test_neighbours_are_those_in_space_not_in_the_order_of_the_points() -> None:

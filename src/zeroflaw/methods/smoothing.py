@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from zeroflaw.geometry.neighbors import knn
+from zeroflaw.geometry.neighbors import interpolate, knn
+from zeroflaw.geometry.thin import thin
 from zeroflaw.types import Float32, Float64, Int64, Scan
 
 NEIGHBORS = 24
 MOST_ROUNDS = 16
+DENSE = 100_000  # points; more would cost seconds and reach less far than the Gaussian
+CELL = 0.5  # of sigma, the most that the cells may lie apart
 
 
 def smooth_points(values: Tensor, scan: Scan, sigma: float) -> Tensor:
@@ -67,18 +70,31 @@ def smooth_grid(
 def smooth_graph(values: NDArray[np.float64], points: Float64, sigma: float) -> Float32:
     """Return the means over nearest neighbours, by Gaussian weights of their distance.
 
-    values: (N,); points: (N, 3); sigma: in the points' unit. On a dense cloud the nearest
-    neighbours reach less far than the Gaussian: the means are taken again, until they together
-    spread the values as far (at most 16 times).
+    values: (N,); points: (N, 3); sigma: in the points' unit. Of more than `DENSE` points the means
+    of so many small cells are smoothed and carried back, as long as these lie well within sigma.
     """
+    if len(points) > DENSE:
+        thinned = thin(points, DENSE)
+        near, index = knn(thinned.mean, thinned.mean, min(NEIGHBORS, len(thinned)))
+        if near.shape[1] > 1 and float(np.median(near[:, 1])) <= CELL * sigma:
+            means = np.bincount(thinned.cell, values) / thinned.count
+            return interpolate(thinned.mean, _spread(means, near, index, sigma), points)
     near, index = knn(points, points, min(NEIGHBORS, len(points)))
+    return _spread(values, near, index, sigma).astype(np.float32)
+
+
+def _spread(values: Float64, near: Float32, index: Int64, sigma: float) -> Float64:
+    """Return the values, (N,), spread over neighbours: distances and which they are, (N, K).
+
+    On a dense cloud the nearest neighbours reach less far than the Gaussian: the means are taken
+    again, until they together spread the values as far (at most 16 times).
+    """
     squared = near.astype(np.float64) ** 2
     weight = np.exp(-squared / (2 * sigma**2))
     weight /= weight.sum(axis=1, keepdims=True)
     reached = float(np.median((weight * squared).sum(axis=1))) / 2  # variance along one axis
     rounds = MOST_ROUNDS if reached == 0 else round(sigma**2 / reached)
     alone = reached < 1e-6 * sigma**2  # so sparse a cloud, or all copies: nothing to smooth over
-    smoothed = values
     for _ in range(1 if alone else min(max(rounds, 1), MOST_ROUNDS)):
-        smoothed = np.einsum("nk,nk->n", weight, np.take(smoothed, index))
-    return smoothed.astype(np.float32)
+        values = np.einsum("nk,nk->n", weight, np.take(values, index))
+    return values
