@@ -108,8 +108,7 @@ def test_half_precision_halves_the_file_and_comes_back_as_float32(tmp_path: Path
 def test_large_entries_that_16_bits_hold_are_stored_so_and_come_back_bit_for_bit(
     tmp_path: Path,
 ) -> None:
-    text = {"text_width": 8, "text_layers": 1, "text_heads": 1}
-    clip = CLIPConfig(image=28, width=256, layers=1, heads=4, vv_layers=1, **text)
+    clip = CLIPConfig(image=28, width=256, layers=1, heads=4, vv_layers=1)
     sizes = {}
     for name in ("published", "float32"):
         method = PointAD(PointADConfig(clip=clip, points=64))
@@ -216,7 +215,8 @@ def test_a_damaged_file_is_one_line_never_a_traceback_or_wrong_weights(
     if cut:
         path.write_bytes(content[:place])
     else:
-        content[place] = 0xFF  # never valid UTF-8, so the card is damaged as well
+        # Neither is valid UTF-8, so the card is damaged as well.
+        content[place] = 0xFE if content[place] == 0xFF else 0xFF
         path.write_bytes(content)
     if cut and not which and place == len(content) - 1:
         checkpoint.load(path)  # only the card's last line feed is gone
