@@ -35,6 +35,7 @@ CLIP = {
 }
 SMALL = {"clip": CLIP, "points": 128, "precision": "float32"}
 METHODS = ("align3d_ad", "pointad")
+NET = {"centers": [64, 32, 16, 8], "radii": [0.3, 0.5, 0.8, 1.2], "neighbours": 8, "width": 4}
 
 
 @pytest.fixture
@@ -54,11 +55,17 @@ def data(tmp_path: Path) -> Path:
     return folder
 
 
+def small(method: str, folder: Path) -> Path:
+    """A file with the settings of a small one."""
+    own = {"cloud": 128, "pointnet": NET} if method == "gs_clip" else {}
+    path = folder / f"{method}.json"
+    path.write_text(json.dumps({**SMALL, **own}))
+    return path
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    path = tmp_path / "small.json"
-    path.write_text(json.dumps(SMALL))
-    return path
+    return small("pointad", tmp_path)
 
 
 def run(method: str, data: Path, out: Path, config: Path, **options: object) -> int:
@@ -88,11 +95,11 @@ def test_a_folder_becomes_a_detector_that_inspects_without_a_text_tower(
     assert found.point_scores.std() > 0
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [*METHODS, "gs_clip"])
 def test_evaluate_and_inspect_take_it(
-    method: str, data: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    method: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "out"
+    out, config = tmp_path / "out", small(method, tmp_path)
     assert run(method, data, out, config, epochs=1) == 0
     last = str(out / "last.safetensors")
     options = ["--data", str(data), "--out", str(tmp_path / "figures"), "--device", "cpu"]
@@ -118,18 +125,20 @@ def test_stages_have_folders_of_their_own_and_end_in_one_detector(
     assert 0 < card["threshold"] < 1
 
 
-@pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize(
+    ("method", "at"), [("align3d_ad", 1), ("align3d_ad", 3), ("gs_clip", 1), ("gs_clip", 3)]
+)
 def test_an_interrupted_training_goes_on_in_its_stage_and_ends_the_same(
+    method: str,
     at: int,
     data: Path,
-    config: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each stage has two steps, the second beginning with the third of all."""
-    cache = tmp_path / "cache"
-    assert run("align3d_ad", data, tmp_path / "whole", config, cache=cache) == 0
+    cache, config = tmp_path / "cache", small(method, tmp_path)
+    assert run(method, data, tmp_path / "whole", config, cache=cache) == 0
     undisturbed, steps = train.train, []
 
     def disturbed(*given: object, **options: object) -> train.History:
@@ -141,10 +150,10 @@ def test_an_interrupted_training_goes_on_in_its_stage_and_ends_the_same(
         return undisturbed(*given, **options, on_step=interrupt)  # type: ignore[arg-type]
 
     monkeypatch.setattr(train, "train", disturbed)
-    assert run("align3d_ad", data, tmp_path / "cut", config, cache=cache) == 130
+    assert run(method, data, tmp_path / "cut", config, cache=cache) == 130
     monkeypatch.setattr(train, "train", undisturbed)
     assert "the same command goes on" in capsys.readouterr().err
-    assert run("align3d_ad", data, tmp_path / "cut", config, cache=cache) == 0
+    assert run(method, data, tmp_path / "cut", config, cache=cache) == 0
     whole, cut = weights(tmp_path / "whole" / "last"), weights(tmp_path / "cut" / "last")
     assert all(torch.equal(whole[name], cut[name]) for name in whole)
 
