@@ -24,12 +24,7 @@ from zeroflaw.methods.align3d_ad import Align3DAD, Align3DADConfig
 from zeroflaw.methods.alignment import colored_views
 from zeroflaw.methods.pointad import KEPT, PointAD, PointADConfig
 from zeroflaw.methods.view_losses import pixel_loss, point_dice, state_loss, view_focal
-from zeroflaw.methods.views import (
-    patch_probability,
-    to_maps,
-    to_points,
-    view_logits,
-)
+from zeroflaw.methods.views import patch_probability, to_maps, to_points, view_logits
 from zeroflaw.types import Scan, ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
