@@ -326,6 +326,40 @@ def test_where_nothing_can_be_written_nothing_is_scored(
     assert counting.calls == 0
 
 
+def test_what_lies_where_scores_are_kept_is_not_lost(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counting = Counting(monkeypatch)
+    (place / "cal.json.part").write_text("notes of mine")
+    assert calibrate() == 2
+    assert "cal.json.part: holds something other than a calibration" in capsys.readouterr().err
+    assert (place / "cal.json.part").read_text() == "notes of mine"
+    assert counting.calls == 0
+
+
+def test_scores_of_a_damaged_calibration_are_not_used_again(place: Path) -> None:
+    assert calibrate() == 0
+    whole = (place / "cal.json").read_text()
+    said = json.loads(whole)
+    for one in said["scores"]:
+        one["score"] /= 2
+    (place / "cal.json").write_text(json.dumps(said))
+    assert inspect("bad.xyz", "--calibration", "cal.json") == 2
+    assert calibrate() == 0
+    assert (place / "cal.json").read_text() == whole
+
+
+def test_where_repeats_leave_too_few_scans_they_are_named(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(10):
+        np.save(place / "good" / f"a{number}.npy", good_points(0))
+    assert calibrate("--false-alarms", "0.05") == 2
+    said = capsys.readouterr().err
+    assert "13 good scans are too few" in said
+    assert said.count("the same points as good/a0.npy; counted once") == 9
+
+
 def test_another_version_of_zeroflaw_is_told(place: Path) -> None:
     assert calibrate() == 0
     found = read_calibration(place / "cal.json")

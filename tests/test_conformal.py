@@ -83,6 +83,13 @@ def test_too_few_scans_are_refused_and_the_number_needed_told(rate: float, neede
         conformal_rank(needed - 1, allowed)
 
 
+def test_a_rate_that_no_number_of_scans_keeps_fills_no_screen() -> None:
+    with pytest.raises(ZeroflawError, match="1 good scan is too few") as refused:
+        conformal_rank(1, 1e-300)
+    assert "more than 1000000000" in str(refused.value)
+    assert len(str(refused.value)) < 150
+
+
 @given(st.integers(1, 400), st.integers(1, 999))
 def test_the_rank_has_no_rounding_errors(count: int, thousandths: int) -> None:
     exact = math.ceil((count + 1) * (1 - Fraction(thousandths, 1000)))

@@ -91,6 +91,18 @@ def test_a_prompt_of_two_kinds_or_of_one_that_is_not_told_is_refused() -> None:
         find_kind("grooves", KINDS[:8])
 
 
+@pytest.mark.parametrize("prompt", ["no dent", "not a bulge", "anything but scratches"])
+def test_a_prompt_that_says_what_not_to_look_for_is_refused(prompt: str) -> None:
+    with pytest.raises(ZeroflawError, match="only what to look for; ask for one of"):
+        find_kind(prompt, KINDS)
+
+
+def test_a_very_long_prompt_is_refused_in_a_short_line() -> None:
+    said = kind_or_error("dent " * 20_000)
+    assert "100000 letters are too many; ask for one of bulge" in said
+    assert len(said) < 500
+
+
 @given(st.text())
 def test_any_text_gets_a_kind_or_one_line(prompt: str) -> None:
     said = kind_or_error(prompt)

@@ -15,6 +15,7 @@ from zeroflaw.conformal import conformal_rank
 from zeroflaw.files import Failure, display_names, find_scans
 from zeroflaw.inspect import unexpected
 from zeroflaw.interruption import insist
+from zeroflaw.reports.numbers import plural
 from zeroflaw.types import Float32, Scan, ScanError, ZeroflawError, printable
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(request: Request) -> int:
     scored = Scored(failures=failures)
     try:
         conformal_rank(len(paths), request.false_alarms)
-        check_place(request.out)
+        check_place(request)
         detector = Detector.load(request.detector, request.device)
         empty = Calibration(
             detector=detector.name,
@@ -93,6 +94,8 @@ def run(request: Request) -> int:
         print(f"zeroflaw: interrupted{printable(kept)}", file=sys.stderr)
         return INTERRUPTED
     except ZeroflawError:
+        for note in repeats(scored):
+            print(f"zeroflaw: {note}", file=sys.stderr)
         say_failures(scored)
         raise
     say(request, found, scored)
@@ -178,12 +181,12 @@ def region_score(point_scores: Float32) -> float:
 
 def known_scores(request: Request, empty: Calibration) -> dict[str, GoodScan]:
     """Return the scores that an earlier run of the same detector left, by the scans' points."""
-    from zeroflaw.calibration_file import read_scores
+    from zeroflaw.calibration_file import read_calibration, read_scores
 
     known: dict[str, GoodScan] = {}
-    for path in (request.out, request.part):
+    for path, reader in ((request.out, read_calibration), (request.part, read_scores)):
         try:
-            earlier = read_scores(path)
+            earlier = reader(path)
         except ZeroflawError:  # not there, or damaged: scored anew
             continue
         same = (earlier.scored_by, earlier.remove_plane) == (empty.scored_by, empty.remove_plane)
@@ -191,16 +194,19 @@ def known_scores(request: Request, empty: Calibration) -> dict[str, GoodScan]:
     return known
 
 
-def check_place(out: Path) -> None:
+def check_place(request: Request) -> None:
     """Raise ZeroflawError where no calibration could be written, or another file would be lost."""
+    out = request.out
     if out.is_dir():
         raise ZeroflawError(f"{printable(out)}: is a folder; name a file with -o")
     if not out.parent.is_dir():
         raise ZeroflawError(f"{printable(out)}: there is no such folder; make it, or name another")
-    if out.exists() and b'"zeroflaw calibration' not in _start(out):
-        raise ZeroflawError(
-            f"{printable(out)}: holds something other than a calibration; name another file with -o"
-        )
+    for path in (out, request.part):
+        if path.exists() and not (path.is_file() and b'"zeroflaw calibration' in _start(path)):
+            raise ZeroflawError(
+                f"{printable(path)}: holds something other than a calibration; name another file "
+                "with -o"
+            )
 
 
 def _start(path: Path) -> bytes:
@@ -217,12 +223,19 @@ def say(request: Request, found: Calibration, scored: Scored) -> None:
     from rich.text import Text
 
     console = Console(highlight=False, soft_wrap=False)
-    for path, other in scored.twice:
-        note = f"{printable(path)}: the same points as {printable(other)}; counted once"
+    for note in repeats(scored):
         console.print(Text(note, style="dim"))
     console.print(Text(figures(found)))
     console.print(Text(found.guarantee()))
     console.print(Text(f"written to {printable(request.out)}"), soft_wrap=True)
+
+
+def repeats(scored: Scored) -> list[str]:
+    """Return a line for each scan that was left out as the same as another one."""
+    return [
+        f"{printable(path)}: the same points as {printable(other)}; counted once"
+        for path, other in scored.twice
+    ]
 
 
 def figures(found: Calibration) -> str:
@@ -232,7 +245,7 @@ def figures(found: Calibration) -> str:
         "point": found.point_threshold,
     }
     said = ", ".join(f"{name} threshold {value:.4f}" for name, value in spread.items())
-    return f"{len(found.scans)} good scans: {said}"
+    return f"{plural(len(found.scans), 'good scan')}: {said}"
 
 
 def say_failures(scored: Scored) -> None:

@@ -80,7 +80,8 @@ class Calibration:
             f"marked place with a probability of at most {100 * rate:g} %. This holds on "
             "average over the good scans that one might have calibrated with, if these and the "
             "further one are exchangeable: drawn alike, in no particular order. With these very "
-            f"scans each of the two rates is at most {likely}, with {CONFIDENCE:.0%} confidence."
+            f"scans each of the two rates is at most {likely}, with {100 * CONFIDENCE:g} % "
+            "confidence."
         )
 
     def promise(self, source: Path) -> Promise:
@@ -232,13 +233,13 @@ def _text_or_none(value: Any) -> str | None:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
+        raise ValueError(f"{str(value)[:40]} is no text")
     return value
 
 
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise ValueError(f"{value!r} is not a number from 0 to 1")
+        raise ValueError(f"{str(value)[:40]} is not a number from 0 to 1")
     return float(value)
 
 

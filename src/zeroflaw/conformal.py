@@ -16,6 +16,8 @@ from scipy.special import betaincinv
 from zeroflaw.metrics.counts import checked_scores
 from zeroflaw.types import ZeroflawError
 
+MOST = 1_000_000_000  # scans that a message asks for by their number
+
 
 def conformal_rank(count: int, false_alarms: float) -> int:
     """Return ⌈(n + 1)(1 − α)⌉, computed from the rate's decimal digits, without rounding errors.
@@ -28,9 +30,11 @@ def conformal_rank(count: int, false_alarms: float) -> int:
     needed = scans_needed(false_alarms)
     if count < needed:
         allowed = math.ceil(1e4 / (count + 1)) / 1e4
+        scans = "1 good scan is" if count == 1 else f"{count} good scans are"
+        least = f"at least {needed}" if needed <= MOST else f"more than {MOST}"
         raise ZeroflawError(
-            f"{count} good scans are too few to promise a false-alarm rate of {false_alarms:g}; "
-            f"give at least {needed}" + (f", or allow a rate of {allowed:g}" if count else "")
+            f"{scans} too few to promise a false-alarm rate of {false_alarms:g}; give {least}"
+            + (f", or allow a rate of {allowed:g}" if count else "")
         )
     return count + 1 - int((count + 1) * Fraction(repr(float(false_alarms))))
 

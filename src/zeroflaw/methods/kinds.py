@@ -31,6 +31,8 @@ EMPTY = "a an and any area at defect find for has in is it of on or part some su
 """Words of a prompt that say nothing of a kind."""
 VAGUE = "edge feature line long material narrow off open out patch piece place shallow shape spot"
 """Words of KIND_PROMPTS that tell a kind only together with others."""
+DENIALS = "no not without except but"
+LONGEST = 200  # letters of a prompt
 LEAST = 1e-12  # of a probability whose logarithm is taken
 
 
@@ -39,9 +41,18 @@ def find_kind(prompt: str, kinds: Sequence[str]) -> str:
 
     Names, SYNONYMS and KIND_PROMPTS count, in any number and case; the longest wins where one holds
     another. Raises ZeroflawError, which names what can be asked for, for a prompt that fits none,
-    several, or a kind that is not among `kinds`.
+    several, or a kind that is not among `kinds`, for one that says what not to look for, and for
+    more than LONGEST letters.
     """
+    asked, known = f"prompt {printable(prompt[:LONGEST])!r}", ", ".join(kinds)
+    if len(prompt) > LONGEST:
+        raise ZeroflawError(f"{asked}…: {len(prompt)} letters are too many; ask for one of {known}")
     words = _words(prompt)
+    if denied := sorted(set(words) & set(DENIALS.split())):
+        raise ZeroflawError(
+            f"{asked}: {denied[0]!r} cannot be answered, only what to look for; "
+            f"ask for one of {known}"
+        )
     found = [
         (start, start + len(phrase), kind)
         for phrase, kind in _phrases(kinds)
@@ -49,7 +60,6 @@ def find_kind(prompt: str, kinds: Sequence[str]) -> str:
         if all(one in _forms(two) for one, two in zip(phrase, words[start:], strict=False))
     ]
     meant = sorted({kind for start, end, kind in found if not _within_longer(start, end, found)})
-    asked, known = f"prompt {printable(prompt)!r}", ", ".join(kinds)
     if not meant:
         raise ZeroflawError(f"{asked}: no known kind of defect; ask for one of {known}")
     if len(meant) > 1:
