@@ -38,7 +38,7 @@ from zeroflaw.methods.losses import dice_loss, focal_loss, geometric_loss, objec
 from zeroflaw.methods.patch_fpfh import patch_fpfh
 from zeroflaw.methods.prompts import prompt_tokens
 from zeroflaw.methods.scoring import global_logit, point_mean
-from zeroflaw.optimize import build_optimizer, set_learning_rate
+from zeroflaw.optimize import Joint, build_optimizer, set_learning_rate
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.train import train
 from zeroflaw.types import Scan
@@ -316,7 +316,7 @@ def released(
         points = torch.cat([item["points"] for item, _ in chosen]).to(device)
         index = torch.cat([item["index"] for item, _ in chosen])
         target = Target.stack([Target(one.point, one.object) for _, one in chosen]).to(device)
-        set_learning_rate(optimizer, number, 100)
+        set_learning_rate(Joint([optimizer]), number, 100)
         return procedure.step([scans[place] for place in places], points, index, target)
 
     return step
@@ -337,7 +337,7 @@ def check(scans: list[Scan], items: list[Item], device: torch.device, steps: int
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     apart = 0.0
     for number, batch in enumerate(batches(InOrder(items[: steps * BATCH], 0), 0, 0, BATCH)):
-        set_learning_rate(optimizer, number, 100)
+        set_learning_rate(Joint([optimizer]), number, 100)
         evidence = method(batch.prepared.to(device))
         loss = torch.stack([*method.losses(evidence, batch.target.to(device)).values()]).sum()
         optimizer.zero_grad()

@@ -81,12 +81,11 @@ def test_workers_do_not_change_what_is_trained_on() -> None:
 
 
 def same_items(first: Item, second: Item) -> bool:
-    pairs = [(one.tensors, other.tensors) for one, other in zip(first, second, strict=True)]
-    targets = (first[1], second[1])
+    pairs = ((first[0].tensors, second[0].tensors), (first[1].tensors, second[1].tensors))
     return (
         all(torch.equal(one[name], other[name]) for one, other in pairs for name in one)
-        and torch.equal(targets[0].point, targets[1].point)
-        and torch.equal(targets[0].object, targets[1].object)
+        and torch.equal(first[1].point, second[1].point)
+        and torch.equal(first[1].object, second[1].object)
     )
 
 

@@ -76,7 +76,8 @@ class Figures:
 
     def plain(self) -> dict[str, Any]:
         """Return the figures as JSON can hold them; undefined ones are None."""
-        return _finite(asdict(self))
+        plain: dict[str, Any] = _finite(asdict(self))
+        return plain
 
 
 def is_clear(facts: Facts) -> bool:
