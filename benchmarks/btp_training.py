@@ -337,7 +337,7 @@ def check(scans: list[Scan], items: list[Item], device: torch.device, steps: int
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     apart = 0.0
     for number, batch in enumerate(batches(InOrder(items[: steps * BATCH], 0), 0, 0, BATCH)):
-        set_learning_rate(Joint([optimizer]), number, 100)
+        set_learning_rate(optimizer, number, 100)
         evidence = method(batch.prepared.to(device))
         loss = torch.stack([*method.losses(evidence, batch.target.to(device)).values()]).sum()
         optimizer.zero_grad()
