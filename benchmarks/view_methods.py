@@ -125,13 +125,13 @@ SWITCHED = (*SWITCHES, "release")
 TITLE = "# View-based methods with a stand-in for CLIP\n"
 FACTS = """The stand-in was trained on rendered views of other scans of the training families
 (`benchmarks/clip_stand_in.py`); it is no CLIP, and these are not the figures that the methods reach
-with CLIP. They show that the whole chain learns.
+with CLIP. Two rows differ for certain only where they differ by far more than chance would.
 
 Every row learns from {learned} scans of the training families and is scored on {held} of held-out
 ones ({families}), means over them in per cent. Half of the scans have a defect, and only such as
 can be seen in a small picture: {kinds}, {size} % of the part's diagonal wide, with heights
-from {height} % of the width. One seed; chance is 50 for both AUROC. With so few scans, a few points
-more or less of O-AUROC mean nothing.
+from {height} % of the width. One seed; chance is 50 for both AUROC, of which so few scans tell the
+O-AUROC to ± 8 or so. Each method's stages are trained for so many epochs.
 
 {processor}, one core; others' load at the start: {load:.1f}. All rows: {minutes:.0f} minutes.
 """
@@ -174,8 +174,15 @@ class Bench:
             torch.manual_seed(SEED)
             return published_views(row.kind, row.config, self.clip)
 
-    def measure(self, name: str, row: Row) -> dict[str, float]:
-        """Train a row and return its figures on the held-out families, and the seconds it took."""
+    def epochs(self, row: Row, stage: str) -> int:
+        """Return how many epochs a stage of the row is trained."""
+        return max(1, round(self.share * row.epochs[stage]))
+
+    def measure(self, name: str, row: Row) -> dict[str, Any]:
+        """Train a row and return its figures on the held-out families.
+
+        Beside them stand the seconds it took, and the epochs of its stages.
+        """
         begun = time.perf_counter()
         method = self.start(row)
         if row.epochs:
@@ -188,7 +195,8 @@ class Bench:
             raise ZeroflawError(found.failures[0].message)
         figures = found.results.mean()
         kept = {figure: figures[figure] for figure in FIGURES}
-        return {**kept, "seconds": time.perf_counter() - begun}
+        epochs = [self.epochs(row, stage) for stage in row.epochs]
+        return {**kept, "seconds": time.perf_counter() - begun, "epochs": epochs}
 
     def learn(self, name: str, row: Row, method: ViewMethod) -> None:
         """Train the row's stages, each in a folder of its own."""
@@ -198,8 +206,8 @@ class Bench:
             raise ZeroflawError(next(iter(problems.values())))
         items = CachedItems(scans, features)
         for stage in method.stages():
-            given = {**stage.training, "epochs": max(1, round(self.share * row.epochs[stage.name]))}
-            settings = TrainSettings(**given, seed=SEED)
+            epochs = self.epochs(row, stage.name)
+            settings = TrainSettings(**{**stage.training, "epochs": epochs, "seed": SEED})
             if isinstance(method, GSCLIP) and stage.name == PROMPTS:
                 self.learn_shared(method, items, settings)
                 continue
@@ -220,23 +228,28 @@ class Bench:
         method.load_state_dict(both, strict=False)
 
 
-def table(found: Mapping[str, Mapping[str, float]], facts: str) -> str:
+def table(found: Mapping[str, Mapping[str, Any]], facts: str) -> str:
     """Return the tables of all rows that are measured, in Markdown."""
     parts = [TITLE, facts, *_grid([name for name in ROWS if name not in SWITCHED], found)]
-    parts += ["", MENDING, "", *_grid(["gs_clip", *SWITCHED], found)]
+    if any(name in found for name in SWITCHED):
+        parts += ["", MENDING, "", *_grid(["gs_clip", *SWITCHED], found)]
+    if lacking := [ROWS[name].title.removeprefix("– ") for name in ROWS if name not in found]:
+        parts += ["", f"Not measured yet: {'; '.join(lacking)}."]
     return "\n".join(parts) + "\n"
 
 
-def _grid(names: Sequence[str], found: Mapping[str, Mapping[str, float]]) -> list[str]:
-    lines = [f"| | {' | '.join(FIGURES.values())} |", "| :--- | ---: | ---: | ---: |"]
+def _grid(names: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    lines = [f"| | epochs | {' | '.join(FIGURES.values())} |"]
+    lines += ["| :--- | ---: | ---: | ---: | ---: |"]
     for name in names:
         if name in found:
             values = (f"{100 * found[name][figure]:.1f}" for figure in FIGURES)
-            lines.append(f"| {ROWS[name].title} | {' | '.join(values)} |")
+            epochs = " + ".join(map(str, found[name]["epochs"])) or "–"
+            lines.append(f"| {ROWS[name].title} | {epochs} | {' | '.join(values)} |")
     return lines
 
 
-def facts_of(bench: Bench, found: Mapping[str, Mapping[str, float]], load: float) -> str:
+def facts_of(bench: Bench, found: Mapping[str, Mapping[str, Any]], load: float) -> str:
     """Say what was measured on what."""
     learned = bench.learned.select()
     held = bench.held.select()
