@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies
 
 from scan_files import cloud
 from zeroflaw.io import WRITERS, read, write_scan
-from zeroflaw.io.colors import viridis
+from zeroflaw.io.colors import heat, viridis
 from zeroflaw.types import Inspection, Region, Scan, ZeroflawError
 
 POINTS = cloud(80)
@@ -85,7 +86,7 @@ def test_the_coloured_scan_has_scores_and_viridis_colours(tmp_path: Path) -> Non
     dtype = [("xyz", "<f4", 3), ("rgb", "u1", 3), ("score", "<f4")]
     table = np.frombuffer(rows, dtype=dtype)
     np.testing.assert_array_equal(table["score"], SCORES)
-    np.testing.assert_array_equal(table["rgb"], viridis(SCORES))
+    np.testing.assert_array_equal(table["rgb"], heat(SCORES, inspection().point_threshold))
     assert table["rgb"][0].tolist() == [68, 1, 84]
     assert table["rgb"][-1].tolist() == [253, 231, 37]
 
@@ -201,3 +202,15 @@ def test_a_full_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ZeroflawError, match="No space left on device"):
         writer(tmp_path / "a.ply", inspection())
     assert not list(tmp_path.iterdir())
+
+
+@given(threshold=strategies.floats(0.001, 0.999))
+def test_the_middle_of_the_scale_is_the_threshold_and_its_ends_are_those_of_scores(
+    threshold: float,
+) -> None:
+    scores = np.array([0.0, threshold, 1.0], np.float32)
+    middle = viridis(np.array([0.0, 0.5, 1.0], np.float32)).astype(int)
+    assert np.abs(heat(scores, threshold).astype(int) - middle).max() <= 3
+    rising = np.linspace(0, 1, 200, dtype=np.float32)
+    red_and_green = heat(rising, threshold)[:, 1].astype(int)
+    assert (np.diff(red_and_green) >= 0).all()

@@ -32,3 +32,16 @@ def viridis(scores: Float32) -> UInt8:
         np.clip(scores * np.float32(255) + np.float32(0.5), 0, 255).astype(np.uint8)
     ]
     return chosen
+
+
+def heat(scores: Float32, threshold: float) -> UInt8:
+    """Viridis colours (…, 3) of scores in [0, 1] on a scale whose middle is the threshold.
+
+    Linear from 0 to the threshold and from there to 1, so that what is marked shows however small
+    its score. A threshold outside of (0, 1) leaves the scale linear.
+    """
+    if not 0 < threshold < 1:
+        return viridis(scores)
+    at = np.float32(threshold)
+    below, above = scores / (2 * at), (1 + (scores - at) / (1 - at)) / 2
+    return viridis(np.where(scores < at, below, above).astype(np.float32))

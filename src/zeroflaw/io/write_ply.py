@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zeroflaw.io.atomic import replacing
-from zeroflaw.io.colors import viridis
+from zeroflaw.io.colors import heat
 from zeroflaw.types import Float64, Inspection, Scan
 
 TYPES = {"<f4": "float", "<f8": "double", "|u1": "uchar"}
@@ -33,7 +33,7 @@ def write_scan(path: Path, scan: Scan) -> None:
 
 
 def write_ply(path: Path, inspection: Inspection) -> None:
-    """Write the points with the property `score` and its viridis colours to a binary PLY file.
+    """Write the points with the property `score` and its colour, see `heat`, to a binary PLY file.
 
     Coordinates are float where that keeps them to 1e-6 of the scan's diagonal, else double.
     Raises ZeroflawError.
@@ -43,7 +43,7 @@ def write_ply(path: Path, inspection: Inspection) -> None:
     fine = np.abs(as_float32(points) - points).max() <= FINE_ENOUGH * diagonal
     columns = [
         *triple(points, "x y z", "<f4" if fine else "<f8"),
-        *triple(viridis(scores), "red green blue", "|u1"),
+        *triple(heat(scores, inspection.point_threshold), "red green blue", "|u1"),
         ("score", "<f4", scores),
     ]
     write_columns(path, columns)

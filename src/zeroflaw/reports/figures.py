@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from zeroflaw.geometry.cameras import Frame, View, four_views, frame
 from zeroflaw.geometry.render import Rendered, centered, closing_radius, render
 from zeroflaw.io.atomic import replacing
-from zeroflaw.io.colors import viridis
+from zeroflaw.io.colors import heat, viridis
 from zeroflaw.reports.numbers import length_text, plural, round_length
 from zeroflaw.types import Inspection, Int64
 
@@ -64,7 +64,7 @@ def _panels(
     """One picture for each view, side by side on two threads, with the regions it shows well."""
     points, finer = centered(inspection.scan.points, shown), FINER * pixels_per_unit
     shown = replace(shown, center=np.zeros(3))
-    colors = viridis(inspection.point_scores)
+    colors = heat(inspection.point_scores, inspection.point_threshold)
     radius = closing_radius(points, views, shown, finer)
     with ThreadPoolExecutor(2) as pool:
         drawn = list(
@@ -172,10 +172,12 @@ def _write_footer(picture: Image.Image, inspection: Inspection, pixels_per_unit:
     left = picture.width - MARGIN - wide
     ramp = np.broadcast_to(viridis(np.linspace(0, 1, wide, dtype=np.float32)), (12, wide, 3))
     picture.paste(Image.fromarray(np.ascontiguousarray(ramp)), (left, base - 6))
-    for value in (0.0, 0.5, 1.0):
-        place = (left + value * (wide - 1), base + 8)
-        pen.text(place, f"{value:g}", fill=INK, font=font, anchor="mt")
-    tip = left + inspection.point_threshold * (wide - 1)
+    threshold = inspection.point_threshold
+    middle = threshold if 0 < threshold < 1 else 0.5
+    for place, value in ((0.0, 0.0), (0.5, middle), (1.0, 1.0)):
+        where = (left + place * (wide - 1), base + 8)
+        pen.text(where, f"{value:.2g}", fill=INK, font=font, anchor="mt")
+    tip = left + (0.5 if middle == threshold else min(max(threshold, 0), 1)) * (wide - 1)
     pen.polygon([(tip - 5, base - 13), (tip + 5, base - 13), (tip, base - 7)], fill=INK)
     pen.text((left - 8, base), "point score", fill=FAINT, font=font, anchor="rm")
 
