@@ -197,6 +197,45 @@ def test_scans_that_differ_from_the_folders_are_refused(tmp_path: Path) -> None:
         run(tmp_path, Heights(name="another"))
 
 
+def test_scores_that_do_not_fit_their_scan_are_made_again(tmp_path: Path) -> None:
+    run(tmp_path, Heights())
+    before = results(tmp_path)["detectors"][0]["figures"]["rows"]
+    path = folder_of(tmp_path, "heights") / f"{scan_names(0)[0]}.npz"
+    judged = read_kept(path, Judged)
+    assert judged is not None
+    write_kept(path, Judged(**{**vars(judged), "point": judged.point[1:]}))
+    assert table(tmp_path) == 1
+    assert run(tmp_path, Heights()) == 0
+    assert results(tmp_path)["detectors"][0]["figures"]["rows"] == before
+
+
+def test_a_detector_s_record_with_numbers_that_are_none_is_left_out(tmp_path: Path) -> None:
+    run(tmp_path, Heights())
+    record = folder_of(tmp_path, "heights") / "detector.json"
+    record.write_text(record.read_text().replace("{", '{"threshold": NaN,', 1))
+    table(tmp_path)
+    assert results(tmp_path)["detectors"] == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 and then nothing"])
+def test_a_corpus_that_cannot_be_used_leaves_no_folder(
+    tmp_path: Path, content: bytes | None
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    if content is not None:
+        (corpus / "shapes.npz").write_bytes(content)
+    with pytest.raises(ZeroflawError, match=r"collection"):
+        compare([partial(itself, Heights())], tmp_path / "out", corpus, 1)
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_pairs_than_can_be_made_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ZeroflawError, match="1 to 10,000 can be made"):
+        run(tmp_path / "out", Heights(), pairs=10**12)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 and then nothing"])
 def test_damaged_scores_are_made_again(tmp_path: Path, damage: bytes) -> None:
     run(tmp_path, Heights())

@@ -288,3 +288,68 @@ def test_a_compressed_record_is_not_unpacked(tmp_path: Path) -> None:
         archive.writestr("bomb/data.pkl", bytes(1 << 20))
     with pytest.raises(ZeroflawError, match=r"bomb\.pt: .*is compressed"):
         load_clip(tmp_path / "bomb.pt")
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "clip.safetensors"
+    entries = original()
+    entries["visual.proj"][3, 5] = float("nan")
+    save_file(entries, path)
+    with pytest.raises(ZeroflawError, match=r"visual\.proj holds NaN or infinity; download"):
+        load_clip(path, True)
+    entries["visual.proj"] = torch.ones(entries["visual.proj"].shape, dtype=torch.complex64)
+    save_file(entries, path)
+    with pytest.raises(ZeroflawError, match=r"visual\.proj has type torch\.complex64"):
+        load_clip(path, True)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ['{"image": 112.5}', '{"vv_layers": true}', '{"quick_gelu": 1}', "[1]", "[" * 100_000, "{"],
+)
+def test_stored_sizes_that_cannot_be_are_one_line(tmp_path: Path, stored: str) -> None:
+    path = tmp_path / "clip.safetensors"
+    save_file(original(), path, {"clip": stored})
+    with pytest.raises(ZeroflawError, match="its sizes cannot be read"):
+        load_clip(path)
+
+
+def test_a_tensor_larger_than_what_is_stored_of_it_is_refused(tmp_path: Path) -> None:
+    whole, bomb = tmp_path / "whole.pt", tmp_path / "bomb.pt"
+    torch.jit.script(OneTensor()).save(str(whole))
+    with zipfile.ZipFile(whole) as archive, zipfile.ZipFile(bomb, "w") as changed:
+        for name in archive.namelist():
+            content = archive.read(name)
+            if name.endswith("/data.pkl"):  # 7 × 11, one after the other, as millions of the first
+                shape, steps = b"(K\x07K\x0bt", b"(K\x0bK\x01t"
+                assert shape in content
+                assert steps in content
+                content = content.replace(shape, b"(J\0\0\0\x01J\0\0\0\x01t")
+                content = content.replace(steps, b"(K\0K\0t")
+            changed.writestr(name, content)
+    assert read_torchscript(whole)["weight"].shape == (7, 11)
+    with pytest.raises(ZeroflawError, match="has 77 values"):
+        read_torchscript(bomb)
+
+
+class OneTensor(nn.Module):
+    """A program with one tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(7, 11))
+
+    def forward(self, value: Tensor) -> Tensor:
+        return value + self.weight.sum()
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", pickle.dumps({"a": [1]}, 4)])
+def test_a_file_that_is_none_of_torch_is_told_without_torch_s_advice(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "clip.pt"
+    path.write_bytes(content)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ZeroflawError, match=r"not a torch file of tensors only \(.+\)|holds"):
+            load_clip(path)

@@ -119,3 +119,13 @@ def test_output_that_goes_nowhere_is_no_crash(output: str, code: int, said: str)
     assert done.returncode == code
     assert done.stderr.startswith(said)
     assert done.stderr.count("\n") == bool(said)
+
+
+@pytest.mark.parametrize("option", ["--prompt", "--detector", "--out", "--threshold"])
+def test_two_dashes_are_no_value_of_an_option(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["inspect", "part.ply", f"{option}=--"])
+    assert ended.value.code == 2
+    assert f"argument {option}: expected one argument" in capsys.readouterr().err

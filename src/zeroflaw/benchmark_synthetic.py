@@ -34,6 +34,7 @@ from zeroflaw.synthetic_folder import (
     enter,
     facts_path,
     folder_of,
+    read_judged,
     read_plan,
     scan_names,
     tabulate,
@@ -42,6 +43,7 @@ from zeroflaw.types import Bool, Float32, ZeroflawError
 from zeroflaw.workers import in_processes
 
 COMPLETE, INCOMPLETE, INTERRUPTED = 0, 1, 130
+MOST_PAIRS = 10_000  # their names have four digits
 
 
 @dataclass(frozen=True)
@@ -81,13 +83,16 @@ def compare(
     interrupted; the same call then goes on. `out` keeps what is known of the scans and each
     contestant's scores, so that more can be added later: the tables hold all that the folder does.
     Raises ZeroflawError if the synthesis is not the recorded one, for two contestants of one name,
-    and for a folder that holds another benchmark or is in use.
+    for a corpus without shapes, and for a folder that holds another benchmark or is in use.
     """
     begun = time.perf_counter()
+    if not 1 <= pairs <= MOST_PAIRS:
+        raise ZeroflawError(f"benchmark: {pairs:,} pairs; 1 to {MOST_PAIRS:,} can be made")
     contestants = [load() for load in loaders]
     _check_names(contestants)
-    check_synthesis()
     held_out = HeldOutPairs(corpus)
+    held_out.shapes.categories()  # an unusable corpus is no benchmark
+    check_synthesis()
     make_folder(out)
     with alone(out):
         name = held_out.name()
@@ -174,9 +179,8 @@ def _left(out: Path, number: int, contestants: Sequence[Contestant]) -> tuple[in
     """Which contestants have not scored both scans of a pair."""
     left = []
     for place, one in enumerate(contestants):
-        folder = folder_of(out, one.name)
-        kept = (read_kept(folder / f"{scan}.npz", Judged) for scan in scan_names(number))
-        if not all(known is not None and known.identity == one.identity for known in kept):
+        kept = (read_judged(out, scan, one.name, one.identity) for scan in scan_names(number))
+        if any(known is None for known in kept):
             left.append(place)
     return tuple(left)
 

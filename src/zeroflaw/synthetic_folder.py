@@ -51,6 +51,15 @@ def facts_path(out: Path, scan: str) -> Path:
     return out / "scans" / f"{scan}.npz"
 
 
+def read_judged(out: Path, scan: str, contestant: str, identity: str) -> Judged | None:
+    """Read a contestant's scores of a scan; None where there are none of this identity and scan."""
+    kept = read_kept(folder_of(out, contestant) / f"{scan}.npz", Judged)
+    facts = read_kept(facts_path(out, scan), Facts)
+    if kept is None or facts is None or kept.identity != identity:
+        return None
+    return kept if kept.point.shape == facts.region.shape else None
+
+
 def enter(out: Path, name: str, pairs: int) -> None:
     """Note what the folder holds. Raises ZeroflawError if it holds another benchmark."""
     found = read_plan(out)
@@ -98,9 +107,7 @@ def tabulate(out: Path, name: str, pairs: int, first: Sequence[str]) -> Tabled:
     about: dict[str, dict[str, Any]] = {}
     found: dict[str, Figures] = {}
     for who in _contestants(out, first):
-        folder, identity = folder_of(out, str(who["name"])), who["identity"]
-        kept = (read_kept(folder / f"{scan}.npz", Judged) for scan in scans)
-        judged = [one if one is not None and one.identity == identity else None for one in kept]
+        judged = [read_judged(out, scan, str(who["name"]), who["identity"]) for scan in scans]
         if any(one is not None for one in judged):
             about[str(who["name"])] = dict(who)
             found[str(who["name"])] = figures(facts, judged)
@@ -139,11 +146,16 @@ def _contestants(out: Path, first: Sequence[str]) -> list[Mapping[str, Any]]:
     found: dict[str, Mapping[str, Any]] = {}
     for path in sorted((out / "scores").glob("*/detector.json")):
         try:
-            who = json.loads(path.read_text(encoding="utf-8"))
+            who = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
             found[str(who["name"])] = {**who, "identity": str(who["identity"])}
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             continue  # it is written anew when its detector takes part again
     return [found[name] for name in dict.fromkeys((*first, *sorted(found))) if name in found]
+
+
+def _no_number(text: str) -> Any:
+    """Raise ValueError for a NaN or an infinity in JSON, which results could not hold either."""
+    raise ValueError(f"{text} is no number")
 
 
 def _counts(facts: Sequence[Facts]) -> dict[str, Any]:
@@ -156,11 +168,12 @@ def _counts(facts: Sequence[Facts]) -> dict[str, Any]:
 
 
 def _what_it_is(facts: Sequence[Facts]) -> str:
-    categories = len({one.category for one in facts})
+    count = len({one.category for one in facts})
+    categories = "1 category" if count == 1 else f"{count} categories"
     points = sum(len(one.region) for one in facts)
     return (
         f"{plural(len(facts), 'scan')} of {points:,} points, half of them good twins, of "
-        f"{categories} categories that no training of zeroflaw's sees"
+        f"{categories} that no training of zeroflaw's sees"
     )
 
 

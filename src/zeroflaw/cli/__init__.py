@@ -44,7 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a terminal without a letter is no error
-    given = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for word in words:
+        if word.startswith("--") and word.endswith("=--"):  # argparse takes it for an empty list
+            parser().error(f"argument {printable(word[:-3])}: expected one argument")
+    given = parser().parse_args(words)
     try:
         with interruptible():
             code = _run(given)

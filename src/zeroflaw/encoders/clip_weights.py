@@ -69,6 +69,7 @@ def load_clip(
     """
     path = Path(path)
     visual, text = split_towers(_read(path), path)
+    _check_numbers({**text, **{f"visual.{name}": one for name, one in visual.items()}}, path)
     config = _stored_config(path)
     if config is None:
         known = _activation(path, visual, quick_gelu)
@@ -238,9 +239,25 @@ def _stored_config(path: Path) -> CLIPConfig | None:
     try:
         with safe_open(path, framework="pt") as file:
             stored = (file.metadata() or {}).get("clip")
-        return None if stored is None else CLIPConfig(**json.loads(stored))
-    except (SafetensorError, ValueError, TypeError) as error:
+        return None if stored is None else _sizes(json.loads(stored))
+    except (SafetensorError, ValueError, TypeError, RecursionError) as error:
         raise ZeroflawError(f"{path}: its sizes cannot be read ({error}); write it again") from None
+
+
+def _sizes(stored: Mapping[str, Any]) -> CLIPConfig:
+    """Return the sizes that JSON holds. Raises TypeError for one that is no whole number."""
+    config = CLIPConfig(**stored)
+    for name, value in asdict(config).items():
+        if type(value) is not type(getattr(CLIPConfig, name)):
+            raise TypeError(f"{name} is {value!r}")
+    return config
+
+
+def _check_numbers(entries: Mapping[str, Tensor], source: Path) -> None:
+    """Raise ZeroflawError for an entry that is not finite, as in a damaged file."""
+    for name, tensor in entries.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ZeroflawError(f"{source}: {name} holds NaN or infinity; download it again")
 
 
 def _activation(path: Path, visual: Entries, told: bool | None) -> bool:
@@ -266,6 +283,6 @@ def _told_by(path: Path) -> bool | None:
         if "model_cfg" in content:  # OpenCLIP's; absent means GELU there
             return bool(content["model_cfg"].get("quick_gelu", False))
         named = content.get("vision_config", {}).get("hidden_act")
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         raise ZeroflawError(f"{path}: cannot be read; get it from the publisher again") from None
     return {"quick_gelu": True, "gelu": False}.get(named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -34,12 +35,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ZeroflawError(f"{path}: there is no such file; check the path of the weights")
     try:
-        with torch.serialization.safe_globals(plain_data()):
+        with torch.serialization.safe_globals(plain_data()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickles that are refused next
             mapped = zipfile.is_zipfile(path)  # files from before PyTorch 1.6 cannot be
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:  # torch raises many kinds for damaged and for unsafe files
         code = re.search(r"GLOBAL (\S+)", str(error))
-        reason = f"it calls {code[1]}" if code else " ".join(str(error).split())[:160]
+        said = " ".join(str(error).split()).partition("Weights only load failed")[0][:160]
+        reason = f"it calls {code[1]}" if code else said or type(error).__name__
         raise ZeroflawError(
             f"{path}: not a torch file of tensors only ({reason}); "
             "download it again from its publisher"
@@ -113,6 +116,8 @@ def load_entries(
         ours, theirs = tuple(expected[name].shape), tuple(entries[name].shape)
         if ours != theirs:
             problems.append(f"{published(name)} has shape {theirs}, expected {ours}")
+        elif expected[name].is_floating_point() and not entries[name].is_floating_point():
+            problems.append(f"{published(name)} has type {entries[name].dtype}")
     if problems:
         raise ZeroflawError(f"{source}: entries do not fit: {'; '.join(problems)}")
     values = {name: tensor.to(expected[name].dtype) for name, tensor in entries.items()}

@@ -7,6 +7,7 @@ pickle is read with every class of the program replaced by an empty one.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import zipfile
 from collections import OrderedDict
@@ -107,6 +108,8 @@ class _Reader(pickle.Unpickler):
 def _tensor(
     storage: Tensor, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any
 ) -> Tensor:
+    if math.prod(size) > storage.numel():  # repeated by its strides, it could fill any memory
+        raise ValueError(f"a tensor of shape {tuple(size)} has {storage.numel()} values")
     return storage.as_strided(size, stride, offset).clone()
 
 

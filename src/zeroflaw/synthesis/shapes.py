@@ -129,8 +129,9 @@ def _collection(file: Path) -> list[Shape]:
             faces = packed["faces"].astype(np.int32, copy=False)
             vertex, face = packed["vertex_start"], packed["face_start"]
             names, categories = packed["name"], packed["category"]
-    except (KeyError, ValueError, OSError) as error:
-        raise ZeroflawError(f"{file}: not a collection of shapes ({error})") from error
+    except Exception as error:  # a damaged archive can raise anything
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise ZeroflawError(f"{file}: not a collection of shapes ({reason})") from error
     return [
         Shape(
             vertices[vertex[i] : vertex[i + 1]],
