@@ -185,3 +185,17 @@ def test_synthesised_dents_and_bulges_are_as_deep_as_their_twins_say() -> None:
     assert 0.9 < np.median(ratios) < 1.1
     assert np.mean([0.6 < ratio < 1.7 for ratio in ratios]) >= 0.8
     assert np.mean(right) >= 0.9
+
+
+def test_where_the_scan_does_not_tell_the_outside_the_detector_does() -> None:
+    rng = np.random.default_rng(0)
+    flat = np.stack([*rng.uniform(-1, 1, (2, 4000)), np.zeros(4000)], axis=1)
+    beside = np.linalg.norm(flat[:, :2], axis=1)
+    flat[:, 2] = 0.1 * np.exp(-((beside / 0.15) ** 2))
+    region, area = np.flatnonzero(beside < 0.25), float(np.pi * 0.25**2)
+    (unknown,) = region_heights(Scan(flat), [region], [area])
+    (inside,) = region_heights(Scan(flat), [region], [area], lambda index: -float(len(index)))
+    (outside,) = region_heights(Scan(flat), [region], [area], lambda index: float(len(index)))
+    assert unknown is not None
+    assert (unknown, -unknown, unknown) == (unknown, inside, outside)
+    assert unknown == pytest.approx(0.1, abs=0.03)

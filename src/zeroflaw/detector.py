@@ -20,7 +20,7 @@ from zeroflaw.io import read, scan_from_array
 from zeroflaw.methods.base import Method, Prepared, Scores
 from zeroflaw.methods.kinds import PointKinds, answer, find_kind, name_regions
 from zeroflaw.metrics.calibration import Scalings
-from zeroflaw.types import Float32, Inspection, Promise, Scan, ZeroflawError
+from zeroflaw.types import Float32, Inspection, Int64, Promise, Scan, ZeroflawError
 
 Inspectable = str | Path | Scan | ArrayLike | Tensor
 
@@ -101,7 +101,8 @@ class Detector:
         kind = None if prompt is None else self.kind_asked(prompt)
         scan = as_scan(subject)
         score, point_scores, scores, _ = self.look(scan)
-        regions = describe_regions(scan, point_scores, self.point_threshold)
+        away = _mean_away(scores)
+        regions = describe_regions(scan, point_scores, self.point_threshold, away=away)
         kinds = self._kinds(scores, scan)
         if kinds is not None:
             regions = name_regions(regions, kinds, point_scores)
@@ -166,6 +167,15 @@ class Detector:
             raise ZeroflawError(
                 f"{scan.name}: detector {self.name} {error}; its weights are damaged"
             ) from None
+
+
+def _mean_away(scores: Scores) -> Callable[[Int64], float] | None:
+    """How far a part of the scan lies from the good surface by the method, in its own unit."""
+    if scores.away is None:
+        return None
+    away = scores.away.detach().cpu().numpy()
+    row = None if scores.row is None else scores.row.cpu().numpy()
+    return lambda index: float(away[index if row is None else row[index]].mean())
 
 
 def as_scan(subject: Inspectable) -> Scan:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ DETOUR = 1.2  # by how much paths from point to point are longer than the way
 WIDEST_GAP = np.pi  # without a point of the ring, as seen from the region
 ROUNDS = 8  # of fitting with weights
 CLIP = 4.0  # deviations, beyond which a point of the ring counts for nothing
+CLEARLY_LESS = 0.5  # share of the larger extreme, below which the other one is no rival
 EXTREME = 0.95  # quantile of the heights that is the region's
 
 
@@ -37,7 +38,10 @@ class _Place:
 
 
 def region_heights(
-    scan: Scan, regions: Sequence[Int64], areas: Sequence[float]
+    scan: Scan,
+    regions: Sequence[Int64],
+    areas: Sequence[float],
+    away: Callable[[Int64], float] | None = None,
 ) -> list[float | None]:
     """How far each region lies at most from the surface around it, with sign, in the scan's unit.
 
@@ -45,10 +49,13 @@ def region_heights(
     quadratic surface is fitted, robustly, to a ring around the region, as wide as the radius of a
     disc of its area: points that a way along the surface connects to it, so that the other side of
     a thin wall stays out. The height is the 95 % quantile of the distances from that surface over
-    the region's points, on the side where it is larger. It is positive outside the material (see
-    `Surroundings.outside`), negative for a dent, and positive either way where the outside cannot
-    be told. None where the ring has too few points, or half of it or more is missing: at an edge of
-    the part or of what the sensor saw, on a piece that is loose.
+    the region's points, on the side where it is larger, or on that of away unless it is less than
+    half there: a region may reach beyond its defect, over an edge. It is positive outside the
+    material (see `Surroundings.outside`) and negative for a dent. Where the scan does not tell the
+    outside, it has the sign of away: a function of a region's points, positive if a detector takes
+    them to lie outside the good surface; without one it is positive either way. None where the
+    ring has too few points, or half of it or more is missing: at an edge of the part or of what the
+    sensor saw, on a piece that is loose.
     """
     if not regions:
         return []
@@ -58,9 +65,28 @@ def region_heights(
         marked[region] = True
     surroundings = Surroundings.of(scan)
     return [
-        _height(_place(columns, marked, region, area), _width(area, len(region)), surroundings)
+        _signed(
+            _height(_place(columns, marked, region, area), _width(area, len(region)), surroundings),
+            0.0 if away is None else away(region),
+        )
         for region, area in zip(regions, areas, strict=True)
     ]
+
+
+def _signed(found: tuple[float, float, int] | None, away: float) -> float | None:
+    """The height from both extremes along an axis, and the side of it that is outside, 0 unknown.
+
+    away: positive where a detector takes the region to lie outside the good surface.
+    """
+    if found is None:
+        return None
+    low, high, side = found
+    largest = high if abs(high) >= abs(low) else low
+    if side == 0:
+        return -abs(largest) if away < 0 else abs(largest)
+    favoured = (max if away > 0 else min)(side * low, side * high)
+    agrees = favoured * away > 0 and abs(favoured) >= CLEARLY_LESS * abs(largest)
+    return favoured if agrees else side * largest
 
 
 def _place(columns: Float64, marked: Bool, region: Int64, area: float) -> _Place:
@@ -89,7 +115,10 @@ def _width(area: float, count: int) -> float:
     return max(WIDTH * float(np.sqrt(area / np.pi)), SPACINGS * float(np.sqrt(area / count)))
 
 
-def _height(place: _Place, width: float, surroundings: Surroundings) -> float | None:
+def _height(
+    place: _Place, width: float, surroundings: Surroundings
+) -> tuple[float, float, int] | None:
+    """The lowest and the highest distance along an axis, and which way of it is outside."""
     own, ring = _sheet(place, width)
     if len(own) == 0 or len(ring) < FEWEST:
         return None
@@ -107,8 +136,7 @@ def _height(place: _Place, width: float, surroundings: Surroundings) -> float | 
     low, high = np.quantile(_above(inside, surface), (1 - EXTREME, EXTREME)) * scale
     foot = middle + surface[0] * scale * axes[2]
     sign = surroundings.outside(foot, axes[2], place.index[np.concatenate([own, ring])])
-    extreme = float(high if abs(high) >= abs(low) else low)
-    return abs(extreme) if sign == 0 else sign * extreme
+    return float(low), float(high), sign
 
 
 def _sheet(place: _Place, width: float) -> tuple[Int64, Int64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -126,7 +127,11 @@ def smallest_region(count: int) -> int:
 
 
 def describe_regions(
-    scan: Scan, point_scores: Float32, threshold: float, minimum_points: int | None = None
+    scan: Scan,
+    point_scores: Float32,
+    threshold: float,
+    minimum_points: int | None = None,
+    away: Callable[[Int64], float] | None = None,
 ) -> tuple[Region, ...]:
     """The connected regions whose points score at least the threshold, strongest first.
 
@@ -134,7 +139,7 @@ def describe_regions(
     are dropped, by default 6 or √N / 20 points, whichever is more. Points belong together within
     2.5 × the spacing of the scan around them. Strongest is the highest peak, then the largest sum
     of scores over the area. A region's area weighs each point by the local area per point, so that
-    uneven density does not bias it; for its height see `region_heights`.
+    uneven density does not bias it; for its height and for away see `region_heights`.
     """
     scores = np.asarray(point_scores)
     if scores.shape != (len(scan),):
@@ -155,7 +160,7 @@ def describe_regions(
     ]
     regions.sort(key=strength, reverse=True)
     index, areas = [one.index for one in regions], [one.area or 0.0 for one in regions]
-    heights = region_heights(scan, index, areas)
+    heights = region_heights(scan, index, areas, away)
     return tuple(replace(one, height=h) for one, h in zip(regions, heights, strict=True))
 
 

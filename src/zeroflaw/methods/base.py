@@ -95,6 +95,8 @@ class Scores:
     kind: (N, K), how likely each of the method's kinds is at a point if it is defective, summing to
     1 over them; None for a method without kinds. A method that looks at fewer points may give
     (M, K) of those, and in row (N,) int64 which of them stands for each point of the scan.
+    away: (N,), or (M,) with row, how far a point lies from the good surface by the method, in any
+    unit, positive outside the material; None for a method that does not tell.
     views: (2, V, S, S) of a method that looks at views, for reports: the scan shaded, with a white
     background, and what the method says of every pixel, in [0, 1].
     """
@@ -103,6 +105,7 @@ class Scores:
     object: float
     kind: Tensor | None = None
     row: Tensor | None = None
+    away: Tensor | None = None
     views: Tensor | None = None
 
 

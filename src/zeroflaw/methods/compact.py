@@ -219,6 +219,7 @@ class Compact(Method):
             object=float(torch.sigmoid(evidence.object_logit[0])),
             kind=torch.softmax(evidence.tensors["kind"][0].float(), dim=-1).cpu(),
             row=torch.from_numpy(nearest),
+            away=evidence.tensors["away"][0].float().cpu() if self.config.away else None,
         )
 
     def finish(self) -> None:
