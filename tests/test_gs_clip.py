@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from small_clip import CLIP
 from zeroflaw import checkpoint
-from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
+from zeroflaw.encoders.clip import CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.encoders.pointnet2 import PointNet2, PointNet2Config
 from zeroflaw.methods.base import Prepared, Target
@@ -31,17 +32,6 @@ from zeroflaw.types import Scan, ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CLIP = CLIPConfig(
-    image=56,
-    width=32,
-    layers=3,
-    heads=2,
-    text_width=32,
-    text_layers=3,
-    text_heads=2,
-    embedding=32,
-    vv_layers=2,
-)
 POINTS = PointNet2Config(centers=(64, 32, 16, 8), radii=(0.3, 0.5, 0.8, 1.2), neighbours=8, width=4)
 SMALL = GSCLIPConfig(
     clip=CLIP, points=512, precision="float32", cloud=300, pointnet=POINTS, lora_rank=2

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from organised_trees import write_mvtec_3d_ad, write_png, write_tiff
+from small_clip import CLIP
 from zeroflaw import checkpoint, train
 from zeroflaw.cells import with_settings
 from zeroflaw.detector import Detector
-from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
+from zeroflaw.encoders.clip import CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.methods.base import Prepared, Scores
 from zeroflaw.methods.photograph import photograph
@@ -25,17 +26,6 @@ from zeroflaw.types import Bool, Scan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CLIP = CLIPConfig(
-    image=56,
-    width=32,
-    layers=3,
-    heads=2,
-    text_width=32,
-    text_layers=3,
-    text_heads=2,
-    embedding=32,
-    vv_layers=2,
-)
 SIZE = 56
 BROWN, GREEN = (150, 90, 40), (20, 250, 60)
 

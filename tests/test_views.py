@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from zeroflaw.encoders.clip import CLIPConfig, CLIPVisual
+from small_clip import CLIP as SMALL
+from zeroflaw.encoders.clip import CLIPVisual
 from zeroflaw.encoders.clip_text import CLIPText
 from zeroflaw.geometry.backproject import back_project
 from zeroflaw.geometry.cameras import PRESETS
@@ -29,17 +30,6 @@ from zeroflaw.types import Scan, ZeroflawError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = CLIPConfig(
-    image=56,
-    width=32,
-    layers=3,
-    heads=2,
-    text_width=32,
-    text_layers=3,
-    text_heads=2,
-    embedding=32,
-    vv_layers=2,
-)
 SEEDS = st.integers(0, 10_000)
 
 
