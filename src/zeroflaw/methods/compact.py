@@ -41,7 +41,9 @@ class CompactConfig:
 
     kinds: how many of KINDS it tells, the first ones. away: whether it tells distances from the
     good surface. kind_width: of the layer that tells kinds, 0 to tell them from the embedding that
-    tells defects. The first detectors told eight kinds, without such a layer, and no distances.
+    tells defects. edge: whether points near the edge of what was scanned get a shift of their own,
+    which `ship` chooses. The first detectors told eight kinds, without such a layer, no distances
+    and no edges.
     """
 
     dense: int = 16384
