@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zeroflaw.geometry import zbuffer
 from zeroflaw.geometry.cameras import PRESETS
-from zeroflaw.geometry.view_frame import DENSE, in_pixels, view_normals
+from zeroflaw.geometry.view_frame import DENSE, SPARSE, in_pixels, view_normals
 from zeroflaw.geometry.view_render import BRIGHTEST, Views, render_views
 from zeroflaw.geometry.zbuffer import EMPTY
 from zeroflaw.types import Float32, Float64, ScanError
@@ -304,3 +304,9 @@ def test_a_dense_scans_normals_are_those_of_its_surface() -> None:
     assert float(np.abs(np.einsum("ij,ij->i", facing, points)).min()) > 0.99
     few = view_normals(points[:500])
     assert float(np.median(np.abs(np.einsum("ij,ij->i", few, points[:500])))) > 0.98
+
+
+def test_the_order_of_a_dense_scans_points_changes_no_normal() -> None:
+    points = sphere(SPARSE + 5_000) * [1, 0.7, 0.4]
+    order = np.random.default_rng(1).permutation(len(points))
+    np.testing.assert_array_equal(view_normals(points)[order], view_normals(points[order]))

@@ -52,15 +52,14 @@ def principal_normals(
     order = cKDTree(position).indices  # neighbours in space become neighbours in memory
     position = position[order]
     tree = cKDTree(position)
-    x, y, z = position.T
-    table = np.stack([x, y, z, x * x, x * y, x * z, y * y, y * z, z * z], axis=1)
+    table = moment_table(position)
     ranks = np.arange(1, min(k, len(position)) + 1)
     reach = np.inf if radius is None else radius
 
     def block(start: int) -> Float64:
         queries = position[start : start + _BLOCK]
         _, index = tree.query(queries, ranks, distance_upper_bound=reach)
-        return _principal(table, index)
+        return principal(table, index)
 
     with ThreadPoolExecutor((os.cpu_count() or 1) if workers < 0 else max(1, workers)) as pool:
         found = np.concatenate(list(pool.map(block, range(0, len(position), _BLOCK))))
@@ -76,8 +75,17 @@ def _near_origin(points: Float64) -> Float64:
     return points - center if np.abs(center).max() > extent else points
 
 
-def _principal(table: Float64, index: NDArray[Any]) -> Float64:
-    """Smallest principal direction over rows of moments. index: (Q, k), N where none is."""
+def moment_table(position: Float64) -> Float64:
+    """Coordinates and their products, (N, 9), for `principal`. position: (N, 3)."""
+    x, y, z = position.T
+    return np.stack([x, y, z, x * x, x * y, x * z, y * y, y * z, z * z], axis=1)
+
+
+def principal(table: Float64, index: NDArray[Any]) -> Float64:
+    """Directions, (Q, 3), in which points vary least, (0, 0, 1) where there are fewer than three.
+
+    table: (N, 9), `moment_table` of the points; index: (Q, k), which to take, N for none.
+    """
     inside = index < len(table)
     count = inside.sum(axis=1)
     start = np.zeros(len(index) + 1, dtype=np.int64)

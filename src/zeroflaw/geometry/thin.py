@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,21 @@ class Thinned:
         return len(self.index)
 
 
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """The cubic cells of a scan that hold points.
+
+    number: (K,) int64, their places in the grid, ascending, z running fastest. shape: how many
+    cells the grid has along each axis. mean, count, cell: as in `Thinned`.
+    """
+
+    number: Int64
+    shape: tuple[int, int, int]
+    mean: Float64
+    count: Int64
+    cell: Int64
+
+
 def thin(points: NDArray[Any], count: int) -> Thinned:
     """Return at most `count` points that stand for the scan, evenly spread over it.
 
@@ -55,14 +71,39 @@ def thin(points: NDArray[Any], count: int) -> Thinned:
         cell = np.empty(len(index), dtype=np.int64)
         cell[index] = np.arange(len(index))
         return Thinned(index, exact[index], np.ones(len(index), dtype=np.int64), cell)
-    columns = np.ascontiguousarray(exact.T)
+    columns, low = _from_corner(exact)
+    grid = _grid(columns, count)
+    index = _nearest_to_mean(columns, grid.cell, grid.mean.T)
+    return Thinned(index, grid.mean + low, grid.count, grid.cell)
+
+
+def gridded(points: NDArray[Any], count: int) -> Grid:
+    """Return the cells of a grid of which at most `count` hold points, as in `thin`.
+
+    points: (N, 3), finite, N ≥ 1. Nothing depends on the order of the points.
+    """
+    columns, low = _from_corner(np.asarray(points, dtype=np.float64))
+    grid = _grid(columns, count)
+    return replace(grid, mean=grid.mean + low)
+
+
+def _from_corner(exact: Float64) -> tuple[Float64, Float64]:
+    """Return points, (N, 3), as columns, (3, N), from the lowest corner of their box; and it."""
+    columns = np.array(exact.T, order="C")
     low = columns.min(axis=1)
     columns -= low[:, None]
+    return columns, low
+
+
+def _grid(columns: Float64, count: int) -> Grid:
+    """Return the cells of points, (3, N), none negative."""
     size = _fitting_size(columns, count)
-    cell, occupied = _compact(*_cells(columns, size))
-    number = np.bincount(cell, minlength=occupied)
-    mean = _exact_means(columns, cell, number, size)
-    return Thinned(_nearest_to_mean(columns, cell, mean), mean.T + low, number, cell)
+    number, shape = _cells(columns, size)
+    cell, occupied = _compact(number, math.prod(shape))
+    held = np.bincount(cell, minlength=occupied)
+    place = np.empty(occupied, dtype=np.int64)
+    place[cell] = number
+    return Grid(place, shape, _exact_means(columns, cell, held, size).T, held, cell)
 
 
 def _fitting_size(columns: Float64, count: int) -> float:
@@ -79,7 +120,8 @@ def _fitting_size(columns: Float64, count: int) -> float:
     size, dimension = 1.5 * extent / count**0.5, 2.0
     last: tuple[float, int] | None = None
     for _ in range(TRIES):
-        occupied = _count_occupied(*_cells(columns, size))
+        number, shape = _cells(columns, size)
+        occupied = _count_occupied(number, math.prod(shape))
         if most < occupied <= count:
             best, most = size, occupied
         if most >= ENOUGH * count or large <= small * 1.0001:
@@ -95,16 +137,16 @@ def _fitting_size(columns: Float64, count: int) -> float:
     return best
 
 
-def _cells(columns: Float64, size: float) -> tuple[NDArray[Any], int]:
-    """Return the number of each point's cell, x first, and how many cells the grid has."""
-    shape = [int(column.max() / size) + 1 for column in columns]
-    total = shape[0] * shape[1] * shape[2]
-    dtype = np.int32 if total < 2**31 else np.int64
+def _cells(columns: Float64, size: float) -> tuple[NDArray[Any], tuple[int, int, int]]:
+    """Return the number of each point's cell, z running fastest, and the grid's shape."""
+    wide, high, deep = (int(column.max() / size) + 1 for column in columns)
+    shape = wide, high, deep
+    dtype = np.int32 if math.prod(shape) < 2**31 else np.int64
     number: NDArray[Any] = np.zeros(columns.shape[1], dtype=dtype)
     for column, cells in zip(columns, shape, strict=True):
         number *= cells
         number += (column / size).astype(dtype)
-    return number, total
+    return number, shape
 
 
 def _count_occupied(number: NDArray[Any], total: int) -> int:

@@ -8,28 +8,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from zeroflaw.geometry.cell_normals import cell_normals
 from zeroflaw.geometry.descriptors import normals
-from zeroflaw.geometry.thin import thin
+from zeroflaw.geometry.thin import gridded
 from zeroflaw.types import Float32, ScanError
 
 MARGIN = 0.05  # of the picture's side, left white on each side
 TAIL = 0.005  # share of points at either end of each axis that may be strays
 BEYOND = 0.25  # how far past the rest's extent points still count, in it
-DENSE = 60_000  # points that show a surface as finely as the pixels of nine views do
+SPARSE = 20_000  # points whose neighbours are searched for one by one
+DENSE = 60_000  # cells that show a surface as finely as the pixels of nine views do
 _BLOCK = 1 << 16
 
 
 def view_normals(points: NDArray[Any]) -> Float32:
     """Unit normals, (N, 3), up to sign, as fine as views show them.
 
-    points: (N, 3), any unit. They are of 30 neighbours; in a scan of more than `DENSE` points, of
-    the means of so many small cells, each point having its cell's, which also averages noise
-    that is finer than a pixel.
+    points: (N, 3), any unit. They are of 30 neighbours; in a scan of more than `SPARSE` points, of
+    small cells and those around them (`cell_normals`), each point having its cell's, which is
+    quicker by far and averages noise that is finer than a pixel.
     """
-    if len(points) <= DENSE:
+    if len(points) <= SPARSE:
         return normals(points)
-    thinned = thin(points, DENSE)
-    return normals(thinned.mean)[thinned.cell]
+    grid = gridded(points, min(len(points) // 2, DENSE))
+    return cell_normals(grid)[grid.cell]
 
 
 def in_pixels(

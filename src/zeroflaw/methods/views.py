@@ -129,7 +129,9 @@ class ViewMethod(Method):
     def views(self, scan: Scan) -> Views:
         """Return the scan's views and all its points in them.
 
-        They are rendered on the CPU whatever the method's device, so that all see the same.
+        They are rendered on the CPU whatever the method's device, so that all see the same. The
+        shading shows what the points themselves say of the surface: normals that a file brings
+        along may be smoother, or older, than these.
         """
         held = self._latest.held
         if held is not None and held[0]() is scan:
