@@ -1,9 +1,10 @@
 """Time nine views of a scan for view-based detectors beside what a user would pick instead.
 
 Prints a Markdown table: best of several runs, in seconds, and the peak of memory, each size in a
-process of its own. Ours gives shade, depth, every point's pixel and whether it is visible; normals
-are listed beside it. PyVista, drawn off screen at the same size, gives shade and depth alone; it is
-left out where it is not installed. Run it with
+process of its own. Ours gives shade, depth, every point's pixel and whether it is visible, with the
+normals that shading needs; what these cost is listed beside it. PyVista, drawn off screen at the
+same size, is given normals, and gives shade and depth alone; it is left out where it is not
+installed. Run it with
 
     PYTHONPATH=src python benchmarks/rendering.py > benchmarks/results/rendering.md
 
@@ -57,19 +58,22 @@ def main() -> None:
     print(f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()},")
     print(f"NumPy {np.__version__}, PyTorch {torch.__version__}; {SIZE} × {SIZE} pixels, float64")
     print(f"points. Best of several runs, {kind}. Others' load at the start: {load:.1f}.\n")
-    print("| points | views | target | normals | mask | back to points | memory for the views |")
-    print("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| points | views | target | normals given | normals | mask | back to points | memory |")
+    print("| ---: |" + " ---: |" * 7)
     found = {count: in_own_process(count, options.processor_time) for count in SIZES}
     for count, row in found.items():
         target = SIZES[count] or "–"
-        steps = [f"{row[name]:.3f}" for name in ("normals", "mask", "back")]
-        print(f"| {count:,} | {row['views']:.3f} | {target} | {' | '.join(steps)} ", end="")
+        steps = [f"{row[name]:.3f}" for name in ("views", "normals", "mask", "back")]
+        print(f"| {count:,} | {row['whole']:.3f} | {target} | {' | '.join(steps)} ", end="")
         print(f"| {row['memory']:.0f} MB |")
     print(
-        "\nThe views are shade, depth, pixels and visible points, with normals given. Memory is the"
+        "\nThe views are shade, depth, pixels and visible points; the next two columns split their"
     )
-    print("process's peak above its peak before them. The alternatives give shade and depth alone;")
-    print("PyVista draws with the OpenGL that it finds, in software where there is no GPU.\n")
+    print("time. Memory is the process's peak during the views above its peak before. The")
+    print(
+        "alternatives are given normals, as ours is there, and give shade and depth alone; PyVista"
+    )
+    print("draws with the OpenGL that it finds, in software where there is no GPU.\n")
     print("| points | ours | instead | its time | its time / ours |")
     print("| ---: | ---: | :--- | ---: | ---: |")
     for count, row in found.items():
@@ -93,6 +97,7 @@ def measure(count: int, clock: Callable[[], float]) -> dict[str, float | None]:
     maps = torch.rand((9, SIZE, SIZE))
     return {
         "memory": memory,
+        "whole": best(clock, render_views, points, turns, SIZE),
         "views": best(clock, render_views, points, turns, SIZE, normals),
         "normals": best(clock, view_normals, points),
         "mask": best(clock, projected_mask, views, labels),
