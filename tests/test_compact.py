@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zeroflaw.methods.base import Target
+from zeroflaw.methods.base import Prepared, Target
 from zeroflaw.methods.compact import (
     KINDS,
     Compact,
@@ -167,3 +167,47 @@ def test_a_detector_of_fewer_kinds_and_without_distances_is_the_same_but_for_tho
     assert evidence.tensors["kind"].shape[2] == 8
     assert "away" not in evidence.tensors
     assert Compact(SMALL)(prepared).tensors["kind"].shape[2] == len(KINDS)
+
+
+def test_a_detail_begins_as_nothing_so_that_an_earlier_detector_goes_on_with_it(
+    dented_sphere: Scan,
+) -> None:
+    torch.manual_seed(0)
+    old = Compact(replace(SMALL, edge=True), trainable=False)
+    new = Compact(replace(SMALL, edge=True, detail=True), trainable=False)
+    missing, extra = new.load_state_dict(old.state_dict(), strict=False)
+    assert not extra
+    assert all(name.startswith("detail.") for name in missing)
+    prepared = new.prepare(dented_sphere)
+    torch.testing.assert_close(new(prepared).point_logit, old(prepared).point_logit)
+
+
+def test_a_detail_tells_points_near_the_edge_and_outliers_from_others(good_sphere: Scan) -> None:
+    torch.manual_seed(0)
+    method = Compact(replace(SMALL, edge=True, detail=True), trainable=False)
+    for layer in (method.detail[0], method.detail[2]):
+        torch.nn.init.normal_(layer.weight, std=0.2)
+    torch.nn.init.normal_(method.get_buffer("text"))
+    half = Scan(good_sphere.points[good_sphere.points[:, 2] > 0])
+    prepared = method.prepare(half)
+    assert 0 < float((prepared["edge"] > 0.99).float().mean()) < 0.2
+    as_it_is = method(prepared).point_logit
+    without = Prepared({**prepared.tensors, "edge": torch.zeros_like(prepared["edge"])})
+    moved = (method(without).point_logit - as_it_is).abs()[0].detach()
+    near = prepared["edge"][0] > 0.1
+    assert float(moved[near].min()) > 0
+    far = prepared["edge"][0] < 1e-6
+    assert float(moved[far].max()) < 1e-3 * float(moved[near].max())
+    location, deviation = prepared["location"], prepared["deviation"]
+    outlier = (location + 100 * deviation)[:, None]
+    farther = (location + 200 * deviation)[:, None]
+    read = [method.relative_to_scan(one, location, deviation) for one in (outlier, farther)]
+    half_of = slice(read[0].shape[-1] // 2, None)
+    torch.testing.assert_close(read[0][..., half_of], read[1][..., half_of])
+    fine = [method.finely(one, location, deviation) for one in (outlier, farther)]
+    assert float((fine[1] - fine[0])[..., -len(location[0]) :].min()) > 0.5
+
+
+def test_a_detail_without_edges_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs edge"):
+        CompactConfig(detail=True)

@@ -221,3 +221,13 @@ def test_distances_to_learn_are_those_of_the_points_in_units_of_the_part() -> No
     largest = np.abs(made.displacement).max() / extent / AWAY
     assert 0 < float(away.abs().max()) <= largest * 1.001
     assert float(away.abs()[bad.point > 0.5].mean()) > float(away.abs()[bad.point < 0.5].mean())
+
+
+def test_training_that_goes_on_leaves_the_shift_of_edges_behind(tmp_path: Path) -> None:
+    old = Compact(replace(CONFIG, edge=True))
+    old.get_buffer("edge_shift").fill_(-3.0)
+    old.finish()
+    weights, _ = checkpoint.save(tmp_path / "old", old, {})
+    new = Compact(replace(CONFIG, edge=True, detail=True))
+    pretrain.go_on_from(new, weights)
+    assert float(new.get_buffer("edge_shift")) == 0

@@ -31,6 +31,7 @@ from zeroflaw.validate import HeldOut
 Item = tuple[Prepared, Target]
 POINTS = 4096  # of the described points of a scan, those that a training step scores
 MARKED = 0.12  # of them, up to which share defective ones are favoured in training
+PER_POINT = {"index", "point", "near", "weight", "edge"}
 KIND_WIDTH = 128  # of the layer that tells kinds
 MOST_DEFECTS = 4  # that a scan to learn from has
 SCALE_PAIRS = 24  # pairs whose descriptors fix the scale of the input
@@ -75,7 +76,7 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         """Synthesise and prepare the pair."""
         torch.set_num_threads(1)
         if self._method is None:
-            self._method = Compact(replace(self.config, edge=False), trainable=False)
+            self._method = Compact(self.config, trainable=False)
         shape, seed, made = self.scans.pair(number)
         twin = good_twin(shape, seed, self.scans.pair_settings)
         return (
@@ -92,7 +93,7 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         kind = torch.tensor(names)[torch.from_numpy(made.cause)[index].long()]
         keep = kept_points(target.point[0], self.points, self.marked, number)
         tensors = dict(prepared.tensors)
-        for name in ("index", "point", "near", "weight"):
+        for name in PER_POINT & tensors.keys():
             tensors[name] = tensors[name][:, keep]
         for name in ("point", "patch"):
             tensors[name] = tensors[name].half()
@@ -176,11 +177,12 @@ def fit_scale(method: Compact, dataset: PreparedPairs) -> None:
 def go_on_from(method: Compact, weights: Path) -> None:
     """Take over what an earlier detector learned: its entries of equal shape, and its text.
 
-    The text tower is not among a detector's entries, so it is fitted to the stored embeddings.
+    Its shift of edges stays behind: `ship` chooses another. The text tower is not among a
+    detector's entries, so it is fitted to the stored embeddings.
     """
     found = safetensors.torch.load_file(weights)
     own = method.state_dict()
-    same = {name: entry for name, entry in found.items() if name in own}
+    same = {n: entry for n, entry in found.items() if n in own and n != "edge_shift"}
     fitting = {n: e.to(own[n].dtype) for n, e in same.items() if e.shape == own[n].shape}
     method.load_state_dict(fitting, strict=False)
     text, tower = found["text"].float(), method.tower
@@ -201,7 +203,7 @@ def run(
     epochs: int = 10,
     scans: int = 896,
     batch: int = 8,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 6e-4,
     workers: int = 2,
     held_out: int = 96,
     calibration: int = CALIBRATION_SCANS,
@@ -222,7 +224,7 @@ def run(
     are there already. Afterwards the best checkpoint gets its thresholds and is written to
     `out/compact`, weights in 16 bits, with `card` in its card.
     """
-    config = config or CompactConfig(kind_width=KIND_WIDTH, edge=True)
+    config = config or CompactConfig(kind_width=KIND_WIDTH, edge=True, detail=True)
     generated = generated or Settings()
     given = {"epochs": epochs, "batch": batch, "learning_rate": learning_rate, "seed": seed}
     fixed = {

@@ -15,7 +15,7 @@ from scipy.special import expit
 from zeroflaw import checkpoint
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans
 from zeroflaw.methods.base import Method
-from zeroflaw.methods.compact import Compact
+from zeroflaw.methods.compact import Compact, near_edge
 from zeroflaw.metrics.calibration import Scaling, Scalings, fit_scaling
 from zeroflaw.reports.progress import progress
 from zeroflaw.types import Bool, Float64, Int64
@@ -91,7 +91,7 @@ def edge_shift(method: Compact, scans: SyntheticScans, count: int, scaling: Scal
                 continue
             prepared = method.prepare(made.scan).to(device)
             logit = method(prepared).point_logit[0].double().cpu().numpy()
-            edge = prepared["edge"][0].cpu().numpy()
+            edge = near_edge(prepared["edge"][0]).cpu().numpy()
             near.append(logit[edge] - already)
             far.append(logit[~edge])
     if not near or not sum(map(len, near)) or not sum(map(len, far)):

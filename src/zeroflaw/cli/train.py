@@ -40,6 +40,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--restart", action="store_true", help="begin anew, whatever --out holds")
     add("--scans", type=count, metavar="N", help="with --corpus: fresh scans per epoch")
     add("--workers", type=count, metavar="N", help="processes that prepare or make the scans")
+    add("--earlier", type=Path, metavar="FILE", help="with --corpus: detector to go on from")
     add("--card", type=Path, metavar="FILE", help="with --corpus: JSON that joins the card")
 
 
@@ -69,7 +70,7 @@ def _pretrain(given: argparse.Namespace) -> int:
 
     if given.method != "compact":
         raise ZeroflawError(f"train {given.method}: --corpus is for compact; give --data FOLDER")
-    names = "epochs scans batch workers seed device"
+    names = "epochs scans batch workers seed device earlier"
     chosen = {name: getattr(given, name) for name in names.split()}
     options = {name: value for name, value in chosen.items() if value is not None}
     return command(given.corpus, given.out, given.card, restart=given.restart, **options)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from zeroflaw.geometry.descriptors import normals
-from zeroflaw.types import Bool, Float64
+from zeroflaw.types import Bool, Float32, Float64
 
 NEIGHBORS = 32
 GAP = 150.0
@@ -16,17 +16,24 @@ NEAR = 0.03
 """How far from the boundary a point is near it, in diagonals of the scan."""
 
 
-def boundary(points: Float64, neighbors: int = NEIGHBORS, gap: float = GAP) -> Bool:
+def boundary(
+    points: Float64,
+    neighbors: int = NEIGHBORS,
+    gap: float = GAP,
+    normal: Float64 | Float32 | None = None,
+) -> Bool:
     """Return which points lie on the boundary of the scanned surface, (N,).
 
-    points: (N, 3). A point does if its nearest neighbours, seen along its normal, leave an angle of
-    `gap` degrees or more free, and two of them do as well: no single point makes a boundary.
-    Outlines, the edges of shadows and of holes are boundaries; creases of the surface are none. A
-    scan of fewer points than neighbours has none.
+    points: (N, 3); normal: (N, 3), their normals where they are known, of any sign. A point does
+    if its nearest neighbours, seen along its normal, leave an angle of `gap` degrees or more free,
+    and two of them do as well: no single point makes a boundary. Outlines, the edges of shadows
+    and of holes are boundaries; creases of the surface are none. A scan of fewer points than
+    neighbours has none.
     """
     if len(points) <= neighbors:
         return np.zeros(len(points), dtype=np.bool_)
-    normal = normals(points, k=neighbors).astype(np.float64)
+    normal = normals(points, k=neighbors) if normal is None else normal
+    normal = normal.astype(np.float64)
     side = np.cross(normal, np.eye(3)[np.abs(normal).argmin(axis=1)])
     side /= np.linalg.norm(side, axis=1, keepdims=True)
     near = cKDTree(points).query(points, neighbors + 1, workers=-1)[1][:, 1:]
@@ -45,9 +52,20 @@ def near_boundary(points: Float64, share: float = NEAR) -> Bool:
 
     points: (N, 3). The diagonal is that of the axis-aligned box. None is near where there is none.
     """
-    on = boundary(points)
+    return np.asarray(boundary_distance(points) <= share)
+
+
+def boundary_distance(
+    points: Float64 | Float32, normal: Float64 | Float32 | None = None
+) -> Float64:
+    """Return how far points lie from the boundary, (N,), in the scan's diagonals.
+
+    points: (N, 3); normal: see `boundary`. Infinite where the scan has no boundary.
+    """
+    points = points.astype(np.float64)
+    on = boundary(points, normal=normal)
     if not on.any():
-        return on
+        return np.full(len(points), np.inf)
     diagonal = float(np.linalg.norm(np.ptp(points, axis=0)))
     distance, _ = cKDTree(points[on]).query(points, workers=-1)
-    return np.asarray(distance <= share * diagonal)
+    return np.asarray(distance / diagonal)

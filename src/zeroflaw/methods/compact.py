@@ -7,6 +7,7 @@ how unusual they are on that scan.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,6 @@ from torch.nn import functional
 from zeroflaw.encoders.compact import CompactEncoder
 from zeroflaw.encoders.sizes import MOST_POINTS, check_blocks, check_sizes
 from zeroflaw.geometry.neighbors import interpolate_with_nearest
-from zeroflaw.geometry.rim import near_boundary
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Target
 from zeroflaw.methods.compact_input import (
     CONTEXT_CHANNELS,
@@ -32,6 +32,7 @@ from zeroflaw.types import Scan, ZeroflawError
 
 TOP_SHARES = (0.002, 0.01, 0.05, 0.2)
 KINDS = tuple(KIND_PROMPTS)
+FINE_CHANNELS = 4 * DESCRIPTORS
 AWAY = 0.003  # of the part's diagonal: the unit of distances from the good surface
 
 
@@ -42,8 +43,9 @@ class CompactConfig:
     kinds: how many of KINDS it tells, the first ones. away: whether it tells distances from the
     good surface. kind_width: of the layer that tells kinds, 0 to tell them from the embedding that
     tells defects. edge: whether points near the edge of what was scanned get a shift of their own,
-    which `ship` chooses. The first detectors told eight kinds, without such a layer, no distances
-    and no edges.
+    which `ship` chooses. detail: whether a further network reads the descriptors of points with
+    their outliers, and how near the edge they are; it needs `edge`. The first detectors told eight
+    kinds, without such a layer, and had no distances, edges and details.
     """
 
     dense: int = 16384
@@ -61,12 +63,15 @@ class CompactConfig:
     away: bool = True
     kind_width: int = 0
     edge: bool = False
+    detail: bool = False
 
     def __post_init__(self) -> None:
         check_sizes(self, "width", "heads", "hidden", "embedding", "text_width")
         check_sizes(self, "dense", largest=MOST_POINTS)
         check_sizes(self, "groups", "size", largest=self.dense)
         check_blocks(self.width, self.heads, self.depth, self.layers)
+        if self.detail and not self.edge:
+            raise ValueError("detail needs edge, which it reads")
 
 
 class Compact(Method):
@@ -99,6 +104,10 @@ class Compact(Method):
             self.away_head = nn.Linear(embedding, 1)
         if config.kind_width:
             self.kind_head = two_layers(2 * DESCRIPTORS + embedding, config.kind_width, embedding)
+        if config.detail:
+            self.detail = two_layers(FINE_CHANNELS + embedding + 1, embedding, embedding)
+            for weight in self.detail[2].parameters():  # an earlier detector can go on with it
+                nn.init.zeros_(weight)
         self.temperature = nn.Parameter(torch.tensor(1.0))
         self.object_head = nn.Linear(2 * (len(TOP_SHARES) + 1) + 1, 1)
         self.register_buffer("text", torch.zeros(2 + config.kinds, embedding))
@@ -109,14 +118,10 @@ class Compact(Method):
         self.tower = WordTower(config.text_width, embedding) if trainable else None
 
     def prepare(self, scan: Scan) -> Prepared:
-        """See compact_input.read_scan; with `edge`, `edge` (1, N) bool comes with it."""
-        config = self.config
-        settings = InputSettings(config.dense, config.groups, config.size)
-        prepared = read_scan(scan.points, settings)
-        if config.edge:
-            near = near_boundary(prepared["mean"][0].numpy())
-            prepared.tensors["edge"] = torch.from_numpy(near)[None]
-        return prepared
+        """See compact_input.read_scan."""
+        given = self.config
+        settings = InputSettings(given.dense, given.groups, given.size, given.edge)
+        return read_scan(scan.points, settings)
 
     def target(self, scan: Scan, prepared: Prepared) -> Target:
         """Labels of the described points, and the defective share of each patch."""
@@ -147,6 +152,10 @@ class Compact(Method):
         patch_embedding = self.patch_head(torch.cat([tokens, cls_row], dim=-1))
         spread = gather_weighted(patch_embedding, batch["near"], batch["weight"])
         point_embedding = self.point_head(torch.cat([point, spread], dim=-1)) + spread
+        if self.config.detail:
+            fine = self.finely(batch["point"].float(), location, deviation)
+            edge = batch["edge"].float()[..., None]
+            point_embedding = point_embedding + self.detail(torch.cat([fine, spread, edge], dim=-1))
         patch_logit, point_logit = patch_embedding @ axis, point_embedding @ axis
         overall = self.global_head(torch.cat([cls, tokens.amax(dim=1)], dim=-1)) @ axis
         evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
@@ -158,8 +167,8 @@ class Compact(Method):
         extra = {"patch": patch_logit, "kind": kinds}
         if self.config.away:
             extra["away"] = self.away_head(point_embedding)[..., 0]
-        if self.config.edge and "edge" in batch.tensors:  # it is not while training
-            point_logit = point_logit + self.get_buffer("edge_shift") * batch["edge"]
+        if self.config.edge:
+            point_logit = point_logit + self.get_buffer("edge_shift") * near_edge(batch["edge"])
         return Evidence(object_logit, point_logit, extra)
 
     def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
@@ -173,6 +182,16 @@ class Compact(Method):
         scaled = (own - self.get_buffer("typical")) / self.get_buffer("spread")
         relative = (own - location.view(shape)) / deviation.view(shape)
         return torch.cat([scaled.clamp(-8, 8), relative.clamp(-8, 8), rest], dim=-1)
+
+    def finely(self, own: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
+        """Return descriptors as `relative_to_scan` does, and their outliers, which that cuts off.
+
+        own: (B, R, F). Returns (B, R, FINE_CHANNELS).
+        """
+        scaled = (own - self.get_buffer("typical")) / self.get_buffer("spread")
+        relative = (own - location[:, None]) / deviation[:, None]
+        both = torch.cat([scaled, relative], dim=-1)
+        return torch.cat([both.clamp(-8, 8), torch.asinh(4 * both)], dim=-1)
 
     def fit_scale(self, descriptors: Tensor) -> None:
         """Take the usual level and spread of each descriptor from (R, F) rows of training scans."""
@@ -199,7 +218,7 @@ class Compact(Method):
             "object": 0.7 * overall,
         }
         if "kind" in target.tensors:
-            terms["kind"] = 0.2 * kind_loss(evidence.tensors["kind"], target.tensors["kind"])
+            terms["kind"] = 0.5 * kind_loss(evidence.tensors["kind"], target.tensors["kind"])
         if self.config.away and "away" in target.tensors:
             terms["away"] = 0.3 * away_loss(
                 evidence.tensors["away"], target.tensors["away"], target.point
@@ -253,6 +272,11 @@ def gather_weighted(values: Tensor, near: Tensor, weight: Tensor) -> Tensor:
     for rank in range(near.shape[2]):
         total = total + values[rows, near[..., rank]] * weight[..., rank : rank + 1]
     return total
+
+
+def near_edge(edge: Tensor) -> Tensor:
+    """Return which points are within `rim.NEAR` of the scan's boundary. edge: see `read_scan`."""
+    return edge >= math.exp(-1)
 
 
 def top_means(logits: Tensor) -> Tensor:

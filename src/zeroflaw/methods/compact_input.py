@@ -17,6 +17,7 @@ from zeroflaw.geometry.context import (
 from zeroflaw.geometry.moments import DESCRIPTOR_NAMES, local_descriptors
 from zeroflaw.geometry.neighbors import group
 from zeroflaw.geometry.normalize import normalize
+from zeroflaw.geometry.rim import NEAR, boundary_distance
 from zeroflaw.geometry.sample import farthest_point_sample
 from zeroflaw.geometry.thin import thin
 from zeroflaw.methods.base import Prepared
@@ -32,12 +33,14 @@ NEAREST_PATCHES = 3
 class InputSettings:
     """How densely a scan is looked at.
 
-    dense: most points that are described. groups: patches. size: points in a patch.
+    dense: most points that are described. groups: patches. size: points in a patch. edge:
+    whether the boundary of the scan is looked for.
     """
 
     dense: int = 16384
     groups: int = 512
     size: int = 32
+    edge: bool = False
 
 
 def read_scan(points: Float64, settings: InputSettings) -> Prepared:
@@ -49,7 +52,8 @@ def read_scan(points: Float64, settings: InputSettings) -> Prepared:
     own median and robust deviation; `patch`
     (1, G, M, F + 4), descriptors and place within the patch; `patch_index` (1, G, M) into the
     described points; `context` (1, G, K); `center` (1, G, 3) in the unit sphere; `near` and
-    `weight` (1, N, 3), each point's nearest patches.
+    `weight` (1, N, 3), each point's nearest patches. With edge, `edge` (1, N), how near
+    the boundary of the scan points are: 1 on it, 1/e at `rim.NEAR`.
     """
     thinned = thin(points, settings.dense)
     position, _ = normalize(thinned.mean)
@@ -80,6 +84,9 @@ def read_scan(points: Float64, settings: InputSettings) -> Prepared:
         "near": near,
         "weight": weight,
     }
+    if settings.edge:
+        distance = boundary_distance(position, normal)
+        tensors["edge"] = np.exp(-distance / NEAR).astype(np.float32)
     return Prepared({name: torch.from_numpy(value)[None] for name, value in tensors.items()})
 
 
