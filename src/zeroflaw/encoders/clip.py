@@ -231,13 +231,18 @@ class CLIPVisual(nn.Module):
         """Return unit features of tokens, (..., D), in the shared space."""
         return functional.normalize(self.ln_post(tokens) @ self.proj, dim=-1)
 
+    def precision_on(self, device: torch.device) -> str:
+        """Return the precision on a device where nothing learns: "float32" or "bfloat16"."""
+        if self.precision != "auto":
+            return self.precision
+        return "bfloat16" if has_bfloat16(device) else "float32"
+
     def _multiplying(self, images: Tensor) -> AbstractContextManager[None]:
         """The context in which the blocks multiply in the chosen precision."""
-        device = images.device
-        lower = self.precision == "bfloat16" or (
-            self.precision == "auto" and not torch.is_grad_enabled() and has_bfloat16(device)
-        )
-        return torch.autocast(device.type, torch.bfloat16, enabled=lower)
+        device, precision = images.device, self.precision
+        if precision == "auto":
+            precision = "float32" if torch.is_grad_enabled() else self.precision_on(device)
+        return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def _block(

@@ -37,17 +37,21 @@ def back_project(
     return mean.index_copy(-1, unseen, taken.sum(dim=-1))
 
 
-def nearest_seen(seen: Tensor, points: Tensor | NDArray[Any]) -> tuple[Tensor, Tensor]:
+def nearest_seen(
+    seen: Tensor, points: Tensor | NDArray[Any], asked: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Which seen points are nearest to each unseen one, and their shares.
 
-    seen: (N,) bool; points: (N, 3). Returns (U, K) int64 and (U, K) float64, rows in the order of
-    the unseen points; shares of those as near as the nearest are equal and add up to 1.
+    seen: (N,) bool; points: (N, 3); asked: (U,) int64, the points to look for, by default all that
+    are unseen. Returns (U, K) int64 and (U, K) float64; shares of those as near as the nearest are
+    equal and add up to 1.
     """
     known = torch.nonzero(seen)[:, 0].cpu().numpy()
     if len(known) == 0:
         raise ValueError("no view sees any point, so there is nothing to carry back")
     position = torch.as_tensor(points).detach().cpu().numpy().astype(np.float64, copy=False)
-    unknown = torch.nonzero(~seen)[:, 0].cpu().numpy()
+    asked = torch.nonzero(~seen)[:, 0] if asked is None else asked
+    unknown = asked.cpu().numpy()
     ranks = np.arange(1, min(TIES, len(known)) + 1)
     distance, index = cKDTree(position[known]).query(position[unknown], ranks, workers=-1)
     share = (distance <= distance[:, :1] * (1 + 1e-9)).astype(np.float64)

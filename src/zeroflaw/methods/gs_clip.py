@@ -20,6 +20,7 @@ from zeroflaw.encoders.pointnet2 import PointNet2, PointNet2Config, group_points
 from zeroflaw.encoders.sizes import check_sizes
 from zeroflaw.geometry.view_render import Views
 from zeroflaw.methods.base import Evidence, Prepared, Stage, Target
+from zeroflaw.methods.btp import sample
 from zeroflaw.methods.clip_prompts import ANOMALOUS_WORDS, STOP, PromptLearner
 from zeroflaw.methods.gs_clip_modules import (
     DefectDistillation,
@@ -31,7 +32,7 @@ from zeroflaw.methods.gs_clip_modules import (
 from zeroflaw.methods.prompts import END, START
 from zeroflaw.methods.view_losses import point_dice, state_loss
 from zeroflaw.methods.views import ADAM, PROMPT_TRAINING, ViewConfig, ViewMethod
-from zeroflaw.types import Scan, ZeroflawError
+from zeroflaw.types import Float64, Int64, Scan, ZeroflawError
 
 PROMPTS, VIEWS = "prompts", "views"
 TOKENS = tuple(sorted({START, END, STOP, *ANOMALOUS_WORDS}))
@@ -220,6 +221,10 @@ class GSCLIP(ViewMethod):
             groups.append({**ADAM, "params": lora, "lr_scale": LORA_RATE})
         return groups
 
+    def choose(self, points: Float64) -> Int64:
+        """Return the points in the order of farthest point sampling: PointNet++ reads the first."""
+        return sample(points, self.config.points)
+
     @torch.no_grad()
     def prepare(self, scan: Scan) -> Prepared:
         """As every view method, with the depth views and who is near whom among the cloud's points.
@@ -260,7 +265,7 @@ class GSCLIP(ViewMethod):
         if not bool(self.get_buffer("refined")):
             return self.view_evidence(batch, batch["patches"], batch["image"], texts)
         depth = batch["depth"]
-        pictures = preprocess(depth.flatten(0, 1).float(), self.config.clip.image)
+        pictures = preprocess(depth.flatten(0, 1).float(), self.config.size)
         return self.merged_evidence(
             batch, texts, pictures.view(*depth.shape[:2], *pictures.shape[1:])
         )

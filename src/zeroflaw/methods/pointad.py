@@ -109,12 +109,12 @@ class PointAD(ViewMethod):
         """
         if not self.config.photograph:
             return {}
-        clip = self.config.clip
-        shot = photograph(scan, clip.image)
+        config = self.config
+        shot = photograph(scan, config.size)
         if shot is not None:
             return self.encode_pictures(shot.picture[None], "photo_")
-        none = torch.zeros(1, clip.embedding, dtype=torch.float16)
-        patches = none[:, None].expand(-1, clip.grid**2, -1)
+        none = torch.zeros(1, config.clip.embedding, dtype=torch.float16)
+        patches = none[:, None].expand(-1, (config.size // config.clip.patch) ** 2, -1)
         return {"photo_image": none, "photo_patches": patches, "photo_class": none}
 
     def forward(self, batch: Prepared) -> Evidence:
@@ -128,7 +128,7 @@ class PointAD(ViewMethod):
         text, warmth = self.text_embeddings(), self.config.temperature
         probability = patch_probability(batch["photo_patches"].float(), text, warmth)
         photo = {
-            "photo_map": to_maps(probability, self.config.clip.image),
+            "photo_map": to_maps(probability, self.config.size),
             "photo_view": view_logits(batch["photo_image"].float(), text, warmth),
         }
         return replace(found, tensors={**found.tensors, **photo})
@@ -136,7 +136,7 @@ class PointAD(ViewMethod):
     def score(self, evidence: Evidence, scan: Scan, prepared: Prepared) -> Scores:
         """As every view method; a photograph's map and probability are averaged with the views'."""
         config = self.config
-        shot = photograph(scan, config.clip.image) if config.photograph else None
+        shot = photograph(scan, config.size) if config.photograph else None
         if shot is None:
             return super().score(evidence, scan, prepared)
         tensors = evidence.tensors

@@ -11,6 +11,7 @@ import weakref
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -21,18 +22,19 @@ from zeroflaw.encoders.sizes import MOST_POINTS, check_sizes
 from zeroflaw.geometry.backproject import back_project, nearest_seen
 from zeroflaw.geometry.cameras import preset_rotations
 from zeroflaw.geometry.normalize import normalize
+from zeroflaw.geometry.thin import thin
 from zeroflaw.geometry.view_render import Views, projected_mask, render_views
 from zeroflaw.methods.base import Evidence, Method, Prepared, Scores, Stage, Target
-from zeroflaw.methods.btp import sample
 from zeroflaw.methods.clip_prompts import PromptLearner
 from zeroflaw.methods.smoothing import smooth_points
 from zeroflaw.methods.view_losses import pixel_loss, point_dice, state_loss
-from zeroflaw.types import Scan, ZeroflawError
+from zeroflaw.types import Float64, Int64, Scan, ZeroflawError
 
 TEMPERATURE = 0.07
 REFERENCE_SIZE = 336  # pixels of the pictures in which the papers give their smoothing
 ADAM = {"betas": (0.5, 0.999), "weight_decay": 0.0, "schedule": "constant"}  # of all three papers
 PROMPT_TRAINING = {"epochs": 15, "batch": 4, "learning_rate": 2e-3, "clip": 1e6}  # no clipping
+LARGEST_VIEW = 2048  # pixels of a side
 NEVER = 1e-6  # what a probability keeps from 0 and 1 where it becomes a logit
 
 
@@ -40,9 +42,10 @@ NEVER = 1e-6  # what a probability keeps from 0 and 1 where it becomes a logit
 class ViewConfig:
     """What the view-based methods have in common; the defaults are the papers'.
 
-    clip: sizes of CLIP; its picture size is the views'. points: how many the losses look at in
-    training; every point of a scan is scored. views: "front" for scans from one side, "around" for
-    others, "auto" decides by whether the scan is organised. precision: of CLIP's frozen visual
+    clip: sizes of CLIP. pixels: side of the views, a multiple of the patch's, by default that of
+    CLIP's own pictures; for another its positions are resized. points: how many the losses look at
+    in training; every point of a scan is scored. views: "front" for scans from one side, "around"
+    for others, "auto" decides by whether the scan is organised. precision: of CLIP's frozen visual
     tower, see CLIPVisual. prompt_length: learned tokens in front of the words. deep_blocks: of the
     text tower's blocks behind the first, in how many deep_length tokens are learned (as many as it
     has). temperature: of the similarities. sigma: of the smoothing, in pixels of a picture of 336.
@@ -50,6 +53,7 @@ class ViewConfig:
     """
 
     clip: CLIPConfig = field(default_factory=CLIPConfig)
+    pixels: int | None = None
     points: int = 8192
     views: Literal["auto", "front", "around"] = "auto"
     precision: str = "auto"
@@ -63,12 +67,19 @@ class ViewConfig:
     def __post_init__(self) -> None:
         check_sizes(self, "points", largest=MOST_POINTS)
         check_sizes(self, "prompt_length", "deep_length", largest=64)
+        if self.pixels is not None:
+            check_sizes(self, "pixels", largest=LARGEST_VIEW)
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision is {self.precision!r}, one of {', '.join(PRECISIONS)}")
         if self.deep_blocks < 0:
             raise ValueError(f"deep_blocks is {self.deep_blocks}, expected 0 or more")
         if not (0 <= self.object_share <= 1 and self.temperature > 0 and self.sigma >= 0):
             raise ValueError("object_share is a share of 1, temperature above 0, sigma from 0")
+
+    @property
+    def size(self) -> int:
+        """Side of the views in pixels."""
+        return self.clip.image if self.pixels is None else self.pixels
 
 
 class _Latest:
@@ -90,6 +101,11 @@ class ViewMethod(Method):
 
     def __init__(self, config: ViewConfig) -> None:
         super().__init__()
+        if config.size % config.clip.patch:
+            raise ZeroflawError(
+                f"views of {config.size} pixels do not divide into patches of {config.clip.patch}; "
+                f"set pixels to a multiple of {config.clip.patch}"
+            )
         self.config = config
         self.visual = CLIPVisual(config.clip, config.precision).requires_grad_(False).eval()
         drawn = torch.randn(2, config.clip.embedding)
@@ -108,9 +124,17 @@ class ViewMethod(Method):
 
         Raises ZeroflawError if the configuration is another CLIP's.
         """
+        own = asdict(self.config.clip)
         for tower in (visual, text):
-            if tower.config != self.config.clip:
-                raise ZeroflawError(f"the {self.name} is configured for a CLIP of other sizes")
+            other = {n: size for n, size in asdict(tower.config).items() if size != own[n]}
+            if other:
+                sizes = ", ".join(
+                    f"{name} is {size}, not {own[name]}" for name, size in other.items()
+                )
+                raise ZeroflawError(
+                    f"{self.name} is configured for a CLIP of other sizes ({sizes}); leave clip "
+                    "out of the settings to take its own, and set the views' size by pixels"
+                )
         self.visual = visual.requires_grad_(False).eval()
         self.visual.precision = self.config.precision
         self.learn_prompts(text)
@@ -138,7 +162,7 @@ class ViewMethod(Method):
             return held[1]
         preset = None if self.config.views == "auto" else self.config.views
         turns = preset_rotations(scan, preset)
-        found = render_views(scan.points, turns, self.config.clip.image)
+        found = render_views(scan.points, turns, self.config.size)
         self._latest.held = (weakref.ref(scan), found)
         return found
 
@@ -155,7 +179,7 @@ class ViewMethod(Method):
         its nearest that one does; what `encode_pictures` gives of the views, and what `more` adds.
         """
         sphere, _ = normalize(scan.points)
-        index = torch.from_numpy(sample(scan.points, self.config.points))
+        index = torch.from_numpy(self.choose(scan.points))
         views = self.views(scan)
         place = _seen_places(views, index, scan)
         seen = self.encode_pictures(self.picture(views))
@@ -170,13 +194,21 @@ class ViewMethod(Method):
         }
         return Prepared({name: tensor[None].to(device) for name, tensor in given.items()})
 
+    def choose(self, points: Float64) -> Int64:
+        """Return which points the losses look at, (config.points,): spread evenly over the scan.
+
+        points: (N, 3); their order does not matter. A scan of fewer points repeats some.
+        """
+        index = thin(points, self.config.points).index
+        return index[np.arange(self.config.points) * len(index) // self.config.points]
+
     def encode_pictures(self, pictures: Tensor, name: str = "") -> dict[str, Tensor]:
         """Return the frozen features of pictures, all in float16.
 
         image (V, D); patches (V, G, D), and class (V, D), the class token on the patches' path.
         name: put in front of the three names.
         """
-        size = self.config.clip.image
+        size = self.config.size
         device = self.get_buffer("text").device
         found = self.visual(preprocess(pictures.to(device), size), dpam=self.dpam())
         return {
@@ -194,9 +226,14 @@ class ViewMethod(Method):
         return {}
 
     def preparation(self) -> dict[str, Any]:
-        """Return the settings of CLIP, of the views and of the points."""
+        """Return the settings of CLIP, of the views and of the points.
+
+        The precision is that which the device's features are computed in, whatever was asked for.
+        """
         settings = asdict(self.config)
-        return {name: settings[name] for name in ("clip", "points", "views", "precision")}
+        found = {name: settings[name] for name in ("clip", "points", "views")}
+        device = self.get_buffer("text").device
+        return {**found, "size": self.config.size, "precision": self.visual.precision_on(device)}
 
     def target(self, scan: Scan, prepared: Prepared) -> Target:
         """Labels of the prepared points, and mask (1, V, S, S) bool, where views show a defect.
@@ -230,7 +267,7 @@ class ViewMethod(Method):
         """
         config = self.config
         probability = patch_probability(patches.float(), text, config.temperature)
-        maps = to_maps(probability, config.clip.image)
+        maps = to_maps(probability, config.size)
         point = to_points(maps, batch["pixel"], batch["visible"])
         views = view_logits(image.float(), text, config.temperature)
         overall = torch.softmax(views, dim=-1)[..., 1].mean(dim=1)
@@ -289,12 +326,12 @@ class ViewMethod(Method):
 
 
 def _seen_places(views: Views, index: Tensor, scan: Scan) -> Tensor:
-    """Return the points themselves, or in place of one that no view sees its nearest seen."""
-    seen = views.visible.any(dim=0)
-    place = torch.arange(len(seen))
-    if not bool(seen.all()):
-        place[~seen] = nearest_seen(seen, scan.points)[0][:, 0]
-    return place[index]
+    """Return the points themselves, (K,), or in place of one that no view sees its nearest seen."""
+    seen, place = views.visible.any(dim=0), index.clone()
+    unseen = ~seen[index]
+    if bool(unseen.any()):
+        place[unseen] = nearest_seen(seen, scan.points, index[unseen])[0][:, 0]
+    return place
 
 
 def patch_probability(patches: Tensor, text: Tensor, temperature: float = TEMPERATURE) -> Tensor:
