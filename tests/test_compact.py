@@ -83,6 +83,30 @@ def test_top_means_of_a_share_are_those_of_its_highest() -> None:
     assert top_means(logits[None])[0].tolist() == [998.5, 994.5, 974.5, 899.5, 499.5]
 
 
+def test_top_means_leave_out_what_does_not_count() -> None:
+    logits = torch.randn(2, 600, generator=torch.Generator().manual_seed(0))
+    counted = torch.zeros(2, 600, dtype=torch.bool)
+    counted[0, ::2], counted[1, 100:] = True, True
+    found = top_means(logits, counted)
+    for row in range(2):
+        alone = top_means(logits[row, counted[row]][None])[0]
+        torch.testing.assert_close(found[row], alone, rtol=1e-4, atol=1e-5)
+
+
+def test_points_picked_by_their_labels_do_not_bear_on_the_scans_score(dented_sphere: Scan) -> None:
+    torch.manual_seed(0)
+    method = Compact(SMALL)
+    prepared = method.prepare(dented_sphere)
+    fair = torch.arange(prepared["point"].shape[1])[None] % 3 > 0
+    part = {
+        name: prepared[name][:, fair[0]] for name in ("index", "point", "near", "weight", "mean")
+    }
+    alone = method(Prepared({**prepared.tensors, **part})).object_logit
+    beside = method(Prepared({**prepared.tensors, "fair": fair})).object_logit
+    torch.testing.assert_close(beside, alone, rtol=1e-4, atol=1e-5)
+    assert abs(float(method(prepared).object_logit.detach() - alone.detach())) > 1e-5
+
+
 def test_good_scans_say_nothing_about_kinds() -> None:
     logits = torch.randn(2, 50, len(KIND_PROMPTS), generator=torch.Generator().manual_seed(0))
     kind = torch.full((2, 50), -1)

@@ -107,17 +107,28 @@ def test_after_the_distinct_scans_the_first_come_again() -> None:
     assert not torch.equal(first[0][0]["location"], second[0][0]["location"])
 
 
-def test_defective_points_are_favoured_up_to_their_share() -> None:
-    labels = torch.zeros(1000)
-    for count, expected in ((300, 120), (60, 60), (150, 100)):
-        labels[:] = 0
-        labels[:count] = 1
-        rows = pretrain.kept_points(labels, 400, 0.25, seed=1)
-        assert len(set(rows.tolist())) == 400
-        assert labels[rows].sum() == pytest.approx(expected, abs=15)
-    few = torch.zeros(1000)
-    few[7] = 1
-    assert few[pretrain.kept_points(few, 400, 0.25, seed=1)].sum() == 1
+def test_defective_points_are_favoured_beside_those_that_are_drawn_whatever_they_are() -> None:
+    labels = torch.zeros(4000)
+    labels[:300] = 1
+    keep, fair = pretrain.kept_points(labels, 400, 0.25, seed=1)
+    assert len(keep) == len(set(keep.tolist())) == len(fair) == 400
+    assert 90 <= int(labels[keep].sum()) <= 100
+    assert labels[keep[~fair]].all()
+    shares = []
+    for seed in range(60):
+        keep, fair = pretrain.kept_points(labels, 400, 0.25, seed=seed)
+        shares.append(float(labels[keep[fair]].mean()))
+    assert np.mean(shares) == pytest.approx(300 / 4000, abs=0.005)
+
+
+def test_where_most_is_defective_or_nothing_left_all_points_are_fair() -> None:
+    labels = torch.ones(4000)
+    assert pretrain.kept_points(labels, 400, 0.25, seed=1)[1].all()
+    few = torch.zeros(150)
+    few[3] = 1
+    keep, fair = pretrain.kept_points(few, 400, 0.25, seed=1)
+    assert fair.all()
+    assert set(keep.tolist()) == set(range(150))
 
 
 def test_processes_share_an_epoch_and_make_each_scan_once() -> None:

@@ -91,8 +91,8 @@ class PreparedPairs(Dataset[tuple[Item, Item]]):
         names = [told.index(kind) if kind in told else -1 for kind in (*made.kinds, "good")]
         index = prepared["index"][0]
         kind = torch.tensor(names)[torch.from_numpy(made.cause)[index].long()]
-        keep = kept_points(target.point[0], self.points, self.marked, number)
-        tensors = dict(prepared.tensors)
+        keep, fair = kept_points(target.point[0], self.points, self.marked, number)
+        tensors = {**prepared.tensors, "fair": fair[None]}
         for name in PER_POINT & tensors.keys():
             tensors[name] = tensors[name][:, keep]
         for name in ("point", "patch"):
@@ -114,17 +114,22 @@ def _unpacked(item: dict[str, dict[str, torch.Tensor]]) -> Item:
     return Prepared(item["prepared"]), Target(**item["target"], tensors=item["extra"])
 
 
-def kept_points(labels: torch.Tensor, wanted: int, marked: float, seed: int) -> torch.Tensor:
-    """Return `wanted` rows without order; some twice when there are too few.
+def kept_points(
+    labels: torch.Tensor, wanted: int, marked: float, seed: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return `wanted` rows without order, some twice when there are too few, and which are fair.
 
-    labels: (N,). Defective rows are favoured until they make up the share `marked`.
+    labels: (N,). Fair rows (wanted,) bool are drawn whatever their labels. The others are further
+    defective ones, with which these make up the share `marked` at most.
     """
     rng = np.random.default_rng([7, seed])
-    rows = rng.permutation(len(labels))
-    bad = labels.numpy()[rows] > 0
-    favoured = rows[bad][: int(marked * wanted)]
-    rest = rows[~np.isin(rows, favoured)]
-    return torch.from_numpy(np.resize(np.concatenate([favoured, rest]), wanted))
+    drawn = np.resize(rng.permutation(len(labels)), wanted)
+    bad = labels.numpy() > 0
+    others = np.setdiff1d(np.flatnonzero(bad), drawn)
+    missing = max(0, int(marked * wanted) - int(bad[drawn].sum()))
+    more = rng.permutation(others)[:missing]
+    fair = np.arange(wanted) < wanted - len(more)
+    return torch.from_numpy(np.append(drawn[fair], more)), torch.from_numpy(fair)
 
 
 @dataclass

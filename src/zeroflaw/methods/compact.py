@@ -136,7 +136,11 @@ class Compact(Method):
         return stored if self.tower is None else self.tower()[: len(stored)]
 
     def forward(self, batch: Prepared) -> Evidence:
-        """See Evidence; `patch_logit` (B, G) and `kind_logit` (B, N, kinds) come with it."""
+        """See Evidence; `patch` (B, G), `kind` (B, N, kinds) and `away` (B, N) come with it.
+
+        Where a batch holds `fair` (B, N) bool, only those points bear on the scan's score: the
+        others were picked by their labels.
+        """
         text = self.text_embeddings()
         axis = torch.exp(self.temperature) * (text[1] - text[0])
         location, deviation = batch["location"].float(), batch["deviation"].float()
@@ -158,7 +162,8 @@ class Compact(Method):
             point_embedding = point_embedding + self.detail(torch.cat([fine, spread, edge], dim=-1))
         patch_logit, point_logit = patch_embedding @ axis, point_embedding @ axis
         overall = self.global_head(torch.cat([cls, tokens.amax(dim=1)], dim=-1)) @ axis
-        evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit)]
+        fair = batch.tensors.get("fair")
+        evidence = [overall[:, None], top_means(patch_logit), top_means(point_logit, fair)]
         object_logit = self.object_head(torch.cat(evidence, dim=-1))[:, 0]
         telling = point_embedding
         if self.config.kind_width:
@@ -279,11 +284,23 @@ def near_edge(edge: Tensor) -> Tensor:
     return edge >= math.exp(-1)
 
 
-def top_means(logits: Tensor) -> Tensor:
-    """Return (B, len(TOP_SHARES) + 1): the means of the highest shares, and of all."""
-    ordered = logits.sort(dim=1, descending=True).values
-    means = [ordered[:, : max(1, round(share * ordered.shape[1]))] for share in TOP_SHARES]
-    return torch.stack([part.mean(dim=1) for part in [*means, ordered]], dim=1)
+def top_means(logits: Tensor, counted: Tensor | None = None) -> Tensor:
+    """Return (B, len(TOP_SHARES) + 1): the means of the highest shares, and of all.
+
+    logits: (B, N); counted: (B, N) bool, those that count, at least one of each row; all by
+    default.
+    """
+    if counted is None:
+        ordered = logits.sort(dim=1, descending=True).values
+        means = [ordered[:, : max(1, round(share * ordered.shape[1]))] for share in TOP_SHARES]
+        return torch.stack([part.mean(dim=1) for part in [*means, ordered]], dim=1)
+    logits = logits.float()
+    lowest = logits.detach().min() - 1
+    total = torch.where(counted, logits, lowest).sort(dim=1, descending=True).values.cumsum(dim=1)
+    count = counted.sum(dim=1, keepdim=True)
+    most = [(share * count).round().long().clamp_min(1) for share in TOP_SHARES]
+    sizes = torch.cat([*most, count], dim=1)
+    return total.gather(1, sizes - 1) / sizes
 
 
 def away_loss(guess: Tensor, away: Tensor, point: Tensor) -> Tensor:
