@@ -124,7 +124,7 @@ def ship(
     scalings = fit(judged)
     if isinstance(method, Compact) and method.config.edge:
         shift = edge_shift(method, unseen, scans, scalings.point)
-        method.get_buffer("edge_shift").fill_(shift).copy_(method.get_buffer("edge_shift").half())
+        method.get_buffer("edge_shift").fill_(float(np.float16(shift)))  # as it will be stored
         judged = judge(method, unseen, scans)
         scalings = fit(judged)
     good = scalings.object.apply(judged.objects[~judged.defective])
