@@ -112,10 +112,12 @@ def test_evaluate_and_inspect_take_it(
 
 
 def test_stages_have_folders_of_their_own_and_end_in_one_detector(
-    data: Path, config: Path, tmp_path: Path
+    data: Path, config: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out"
-    assert run("align3d_ad", data, out, config) == 0
+    assert run("align3d_ad", data, out, config, progress=True) == 0
+    told = [line.split("  ")[0] for line in capsys.readouterr().err.splitlines() if "epoch" in line]
+    assert told == [f"{stage}: epoch {n}/2" for stage in ("align", "prompts") for n in (1, 2)]
     first, whole = weights(out / "align" / "last"), weights(out / "last")
     aligners = [name for name in whole if "aligner" in name]
     assert aligners

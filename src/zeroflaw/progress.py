@@ -11,11 +11,15 @@ from rich.table import Column
 
 
 class TrainingProgress:
-    """Entered for as long as training runs; writes to stderr, and nothing at all if not shown."""
+    """Entered for as long as training runs; writes to stderr, and nothing at all if not shown.
 
-    def __init__(self, shown: bool, epochs: int, steps_per_epoch: int) -> None:
+    stage: the name of the part of the training that the epochs are of, put in front of them.
+    """
+
+    def __init__(self, shown: bool, epochs: int, steps_per_epoch: int, stage: str = "") -> None:
         self.shown = shown
         self.epochs = epochs
+        self.front = f"{stage}: " if stage else ""
         self.bar: Progress | None = None
         if shown and sys.stderr.isatty():
             self.bar = Progress(
@@ -44,20 +48,22 @@ class TrainingProgress:
         """Show where training goes on: `epoch` from 0, after `step` steps."""
         if self.bar is not None:
             self.bar.update(self.task, completed=step)
-        self._line(f"going on in epoch {min(epoch + 1, self.epochs)}, after {step} steps")
+        at = min(epoch + 1, self.epochs)
+        self._line(f"{self.front}going on in epoch {at}, after {step} steps")
 
     def step(self, epoch: int, step: int, losses: Mapping[str, float]) -> None:
         """Show a step: `epoch` from 0, how many steps are done in all, the step's losses."""
         if self.bar is not None:
             text = "  ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            title = f"epoch {epoch + 1}/{self.epochs}"
+            title = f"{self.front}epoch {epoch + 1}/{self.epochs}"
             self.bar.update(self.task, description=title, completed=step, losses=text)
 
     def epoch(self, row: Mapping[str, float]) -> None:
         """Show a finished epoch's figures."""
         hidden = ("epoch", "seconds", "learning_rate")
         figures = "  ".join(f"{name} {row[name]:.4f}" for name in row if name not in hidden)
-        self._line(f"epoch {row['epoch']:.0f}/{self.epochs}  {figures}  {row['seconds']:.0f} s")
+        done = f"{self.front}epoch {row['epoch']:.0f}/{self.epochs}"
+        self._line(f"{done}  {figures}  {row['seconds']:.0f} s")
 
     def _line(self, text: str) -> None:
         if not self.shown:

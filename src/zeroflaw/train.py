@@ -45,13 +45,14 @@ def train(
     data: str = "",
     resume: bool = True,
     on_step: Callable[[Position], None] | None = None,
+    stage: str = "",
 ) -> History:
     """Train `method` in place and return what happened.
 
     items: (Prepared, Target) pairs with B = 1, shuffled here, or a `Source`. `out` receives
     `state.pt` (to go on from, see `resume`), `last` and, with `validate`, `best` checkpoints, and
     `log.csv`. data: a hash of the training data; a state of other data is refused. card: joins the
-    checkpoints' cards. on_step: called after every step.
+    checkpoints' cards. on_step: called after every step. stage: named in front of the progress.
 
     After a Ctrl-C, a SIGTERM or a crash the same call goes on where the state was written, and
     ends with the same weights, bit for bit on the same machine, as if undisturbed. Raises
@@ -72,7 +73,7 @@ def train(
         training = Training(method, source, settings, out, validate, card or {}, data)
         training.interruption, training.on_step = interruption, on_step
         training.progress = TrainingProgress(
-            progress and ranks.first, settings.epochs, training.steps_per_epoch
+            progress and ranks.first, settings.epochs, training.steps_per_epoch, stage
         )
         if resume:
             training.resume()
@@ -185,6 +186,7 @@ def _in_stages(
         ends = name == names[-1]
         method.begin_stage(name)
         folder = out if ends else out / name
+        options["stage"] = name
         history = train(method, items, part, folder, validate if ends else None, *given, **options)
     return history
 
