@@ -17,6 +17,8 @@ import zeroflaw
 from conftest import dent, sphere_points
 from peak_method import Peak, peak_checkpoint
 from zeroflaw.detector import Detector, choose_device, find_weights
+from zeroflaw.encoders.weights import WEIGHTS
+from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Evidence, Prepared, Scores
 from zeroflaw.types import Inspection, Scan, ScanError, ZeroflawError
 
@@ -128,6 +130,18 @@ def test_an_unknown_name_says_what_there_is() -> None:
     for name in ("no-such-detector", "nowhere/best.safetensors", ""):
         with pytest.raises(ZeroflawError, match=r"no such detector; shipped are"):
             find_weights(name)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"compact"}))
+def test_the_name_of_a_method_says_how_to_get_a_detector(name: str) -> None:
+    with pytest.raises(ZeroflawError, match="no such detector") as told:
+        find_weights(name)
+    line = str(told.value)
+    assert f"zeroflaw train {name} --data" in line
+    assert all(f"zeroflaw weights fetch {one}" in line for one in METHODS[name].published)
+    assert set(METHODS[name].published) <= set(WEIGHTS)
+    assert METHODS[name].published
+    assert "\n" not in line
 
 
 @pytest.mark.parametrize("device", ["gpu", "cuda:99", "mps", "", "cpu:x"])

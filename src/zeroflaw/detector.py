@@ -17,6 +17,7 @@ from zeroflaw import checkpoint
 from zeroflaw.calibration_file import Calibration, read_calibration
 from zeroflaw.geometry.regions import describe_regions
 from zeroflaw.io import read, scan_from_array
+from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Method, Prepared, Scores
 from zeroflaw.methods.kinds import PointKinds, answer, find_kind, name_regions
 from zeroflaw.metrics.calibration import Scalings
@@ -204,9 +205,21 @@ def find_weights(name_or_path: str | Path) -> Path:
         if path.is_file():
             return path
     known = ", ".join(names) if names else "none"
+    if str(name_or_path) in METHODS:
+        raise ZeroflawError(_untrained(str(name_or_path)))
     raise ZeroflawError(
         f"{name_or_path}: no such detector; shipped are {known}; anything else is the path of a "
         "checkpoint (.safetensors)"
+    )
+
+
+def _untrained(method: str) -> str:
+    """One line on how a method that no detector ships with becomes one."""
+    fetch = [f"`zeroflaw weights fetch {name}`" for name in METHODS[method].published]
+    train = f"`zeroflaw train {method} --data FOLDER --out DIR`"
+    return (
+        f"{method}: no such detector, but a method that has to be trained: run "
+        f"{', '.join([*fetch, train])}, and give DIR/last.safetensors in its place"
     )
 
 

@@ -125,13 +125,15 @@ class Method(nn.Module):
 
     `config` is a frozen dataclass that rebuilds the method: `type(method)(method.config)`. The
     constructor touches neither disk nor network. `kinds` names the kinds of defects it tells apart.
-    `prepared_by`: how the names of the frozen weights begin that `prepare` uses.
+    `prepared_by`: how the names of the frozen weights begin that `prepare` uses. `published`: the
+    names of the published weights that its training starts from.
     """
 
     name: str
     config: Any
     kinds: tuple[str, ...] = ()
     prepared_by: tuple[str, ...] = ("",)
+    published: tuple[str, ...] = ()
 
     def prepare(self, scan: Scan) -> Prepared:
         """Sample, cut patches, compute descriptors and frozen features: once per scan (B = 1)."""

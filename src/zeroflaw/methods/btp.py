@@ -141,6 +141,7 @@ class BTP(Method):
     Config = BTPConfig
     config: BTPConfig
     invariances = ("order", "position", "scale")
+    published = ("ulip2-pointbert", "clip-bigg")
 
     def __init__(self, config: BTPConfig | None = None) -> None:
         super().__init__()

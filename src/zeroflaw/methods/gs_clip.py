@@ -140,6 +140,7 @@ class GSCLIP(ViewMethod):
     name = "gs_clip"
     Config = GSCLIPConfig
     config: GSCLIPConfig
+    published = (*ViewMethod.published, "pointnet2-s3dis")
     texts_of_the_scan = True
 
     def __init__(self, config: GSCLIPConfig | None = None) -> None:

@@ -98,6 +98,7 @@ class ViewMethod(Method):
     config: ViewConfig
     invariances: tuple[str, ...] = ("order", "position", "scale")
     prepared_by = ("visual.",)
+    published: tuple[str, ...] = ("clip-vit-l-336",)
 
     def __init__(self, config: ViewConfig) -> None:
         super().__init__()
