@@ -34,6 +34,8 @@ from zeroflaw.geometry.backproject import back_project
 from zeroflaw.geometry.cameras import PRESETS
 from zeroflaw.geometry.view_frame import in_pixels, view_normals
 from zeroflaw.geometry.view_render import projected_mask, render_views
+from zeroflaw.methods.smoothing import smooth_points
+from zeroflaw.types import Scan
 
 SIZES = {10_000: None, 100_000: 0.15, 1_000_000: 1.2}  # points: seconds the nine views may take
 SIZE = 336
@@ -58,18 +60,22 @@ def main() -> None:
     print(f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()},")
     print(f"NumPy {np.__version__}, PyTorch {torch.__version__}; {SIZE} × {SIZE} pixels, float64")
     print(f"points. Best of several runs, {kind}. Others' load at the start: {load:.1f}.\n")
-    print("| points | views | target | normals given | normals | mask | back to points | memory |")
-    print("| ---: |" + " ---: |" * 7)
+    names = ("points", "views", "target", "normals given", "normals", "mask")
+    print(f"| {' | '.join(names)} | back to points | smoothed | memory |")
+    print("| ---: |" + " ---: |" * 8)
     found = {count: in_own_process(count, options.processor_time) for count in SIZES}
     for count, row in found.items():
         target = SIZES[count] or "–"
-        steps = [f"{row[name]:.3f}" for name in ("views", "normals", "mask", "back")]
+        steps = [f"{row[name]:.3f}" for name in ("views", "normals", "mask", "back", "smooth")]
         print(f"| {count:,} | {row['whole']:.3f} | {target} | {' | '.join(steps)} ", end="")
         print(f"| {row['memory']:.0f} MB |")
     print(
         "\nThe views are shade, depth, pixels and visible points; the next two columns split their"
     )
-    print("time. Memory is the process's peak during the views above its peak before. The")
+    print(
+        "time. Scores of their pixels go back to the points and are smoothed over these in space."
+    )
+    print("Memory is the process's peak during the views above its peak before. The")
     print(
         "alternatives are given normals, as ours is there, and give shade and depth alone; PyVista"
     )
@@ -95,6 +101,7 @@ def measure(count: int, clock: Callable[[], float]) -> dict[str, float | None]:
     memory = peak_memory() - before
     labels = points[:, 2] > 0.3
     maps = torch.rand((9, SIZE, SIZE))
+    carried = back_project(maps, views.pixel, views.visible, points)
     return {
         "memory": memory,
         "whole": best(clock, render_views, points, turns, SIZE),
@@ -102,6 +109,7 @@ def measure(count: int, clock: Callable[[], float]) -> dict[str, float | None]:
         "normals": best(clock, view_normals, points),
         "mask": best(clock, projected_mask, views, labels),
         "back": best(clock, back_project, maps, views.pixel, views.visible, points),
+        "smooth": best(clock, smooth_points, carried, Scan(points), 4 / SIZE),
         "PyVista off screen, shade and depth": pyvista_time(points, normals, clock),
         "NumPy minimum.at, shade and depth": best(clock, splatted, points, normals),
     }

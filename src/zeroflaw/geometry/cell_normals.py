@@ -44,7 +44,7 @@ def cell_normals(grid: Grid) -> Float32:
     if len(lonely):
         place = moments[:, :3]
         ranks = np.arange(1, min(NEAREST, len(place)) + 1)
-        _, index = cKDTree(place).query(place[lonely], ranks, workers=-1)
+        _, index = cKDTree(place, balanced_tree=False).query(place[lonely], ranks, workers=-1)
         found[lonely] = principal(moments, index)
     return found.astype(np.float32)
 
