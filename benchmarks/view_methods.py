@@ -3,13 +3,15 @@
     PYTHONPATH=. python -m benchmarks.view_methods [--out DIR] [--table view_methods.md]
 
 Every row is trained on synthetic scans of the training families and scored on held-out families,
-by the package's own training and evaluation. The stand-in (clip_stand_in.py) is trained first. Run
-it again to go on where it stopped; what was measured is kept. Prints a Markdown table.
+by the package's own training and evaluation; rows "before training" by the method as it starts.
+The stand-in (clip_stand_in.py) is trained first. Run it again to go on where it stopped; what was
+measured is kept. Prints a Markdown table.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import os
 import sys
@@ -21,6 +23,7 @@ from typing import Any, ClassVar, cast
 
 import torch
 from benchmarks.clip_stand_in import CLEAR, clear_scans, stand_in
+from benchmarks.scan_intervals import intervals
 
 from zeroflaw.cache import CachedItems, FeatureCache, hash_scan
 from zeroflaw.datasets.base import GOOD, Split
@@ -39,6 +42,7 @@ from zeroflaw.methods.view_published import published_views
 from zeroflaw.methods.views import ViewConfig, ViewMethod
 from zeroflaw.prepare import prepare_all
 from zeroflaw.reports.progress import progress
+from zeroflaw.reports.stored import read_stored, stored_path
 from zeroflaw.synthesis.generate import good_twin
 from zeroflaw.train import TrainSettings, train
 from zeroflaw.types import Scan, ZeroflawError
@@ -94,8 +98,9 @@ class Row:
     epochs: Mapping[str, int]
 
 
-PROMPT_EPOCHS = {"prompts": 60}  # many, as there are few scans
-GS_EPOCHS = {"prompts": 30, "views": 6}
+PROMPT_EPOCHS = {"prompts": 15}  # the papers'
+ALIGN_EPOCHS = {"align": 24, **PROMPT_EPOCHS}
+GS_EPOCHS = {"prompts": 15, "views": 2}
 
 
 def _rows() -> dict[str, Row]:
@@ -106,10 +111,12 @@ def _rows() -> dict[str, Row]:
         "point_clip": Row("PointCLIP V2-style, fixed texts", SharedPointAD, depth, {}),
         "photo": Row("fixed texts, shaded views", SharedPointAD, replace(point, texts="photo"), {}),
         "unlearned": Row("PointAD before training", SharedPointAD, point, {}),
-        "anomaly_clip": Row("AnomalyCLIP-style", SharedPointAD, views, PROMPT_EPOCHS),
         "pointad": Row("PointAD", SharedPointAD, point, PROMPT_EPOCHS),
-        "align3d_ad": Row("Align3D-AD", SharedAlign3DAD, align, {"align": 24, **PROMPT_EPOCHS}),
+        "align3d_ad_before": Row("Align3D-AD before training", SharedAlign3DAD, align, {}),
+        "align3d_ad": Row("Align3D-AD", SharedAlign3DAD, align, ALIGN_EPOCHS),
+        "gs_clip_before": Row("GS-CLIP before training", SharedGSCLIP, MENDED, {}),
         "gs_clip": Row("GS-CLIP, mended", SharedGSCLIP, MENDED, GS_EPOCHS),
+        "anomaly_clip": Row("AnomalyCLIP-style", SharedPointAD, views, PROMPT_EPOCHS),
     }
     for name, said in SWITCHES.items():
         config = replace(MENDED, **{name: getattr(RELEASED, name)})
@@ -123,21 +130,30 @@ def _rows() -> dict[str, Row]:
 ROWS = _rows()
 SWITCHED = (*SWITCHES, "release")
 TITLE = "# View-based methods with a stand-in for CLIP\n"
-FACTS = """The stand-in was trained on rendered views of other scans of the training families
-(`benchmarks/clip_stand_in.py`); it is no CLIP, and these are not the figures that the methods reach
-with CLIP. Two rows differ for certain only where they differ by far more than chance would.
+FACTS = """The stand-in (`benchmarks/clip_stand_in.py`) learned from rendered views of other scans
+of the training families. It is no CLIP, and these are not the figures that methods reach with CLIP.
+Its texts name kinds of surface in words of their own; it has never read the methods' words (normal,
+flawless, damaged, broken, object). So rows with fixed texts and rows before training say what
+chance words say, to either side of 50, and a row's gain over them is what its method learned.
+{seen}
 
 Every row learns from {learned} scans of the training families and is scored on {held} of held-out
-ones ({families}), means over them in per cent. Half of the scans have a defect, and only such as
-can be seen in a small picture: {kinds}, {size} % of the part's diagonal wide, with heights
-from {height} % of the width. One seed; chance is 50 for both AUROC, of which so few scans tell the
-O-AUROC to ± 8 or so. Each method's stages are trained for so many epochs.
+ones ({families}), means over them in per cent. Half of the scans have a defect, the
+others are their good twins. Defects are such as a person sees in the pictures: {kinds},
+{size} % of the part's diagonal wide, with heights from {height} % of the width. In
+brackets: 95 % of a bootstrap over the pairs of held-out scans; chance is 50 for both AUROC. One
+seed. Each method's stages are trained for so many epochs; settings are the papers' or the
+package's, none was chosen by these figures.
 
 {processor}, one core; others' load at the start: {load:.1f}. All rows: {minutes:.0f} minutes.
 """
+SEEN = ("patch_shade", "patch_depth", "view_shade", "view_depth")  # of the stand-in's log
+SEEN_FACTS = """On pictures of validation families it tells defective patches from sound ones with
+an AUROC of {} (shaded) and {} (depth), and pictures with a defect from others with {} and {}."""
 MENDING = """## What the mending of GS-CLIP changes
 
-Each row switches one mended fault back to what the release does (`GSCLIPConfig`)."""
+Each row switches one mended fault back to what the release does (`GSCLIPConfig`). Rows share their
+scans, so that they differ by less chance than the brackets say, but still by some."""
 
 
 def make_scans(out: Path, split: Split, pairs: int) -> Folder:
@@ -196,7 +212,10 @@ class Bench:
         figures = found.results.mean()
         kept = {figure: figures[figure] for figure in FIGURES}
         epochs = [self.epochs(row, stage) for stage in row.epochs]
-        return {**kept, "seconds": time.perf_counter() - begun, "epochs": epochs}
+        names = [entry.name for entry in self.held.select().entries]
+        scores = [read_stored(stored_path(found.out, one)) for one in names]
+        seconds = time.perf_counter() - begun
+        return {**kept, "intervals": intervals(scores), "seconds": seconds, "epochs": epochs}
 
     def learn(self, name: str, row: Row, method: ViewMethod) -> None:
         """Train the row's stages, each in a folder of its own."""
@@ -243,10 +262,17 @@ def _grid(names: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> list[
     lines += ["| :--- | ---: | ---: | ---: | ---: |"]
     for name in names:
         if name in found:
-            values = (f"{100 * found[name][figure]:.1f}" for figure in FIGURES)
+            values = (_figure(found[name], figure) for figure in FIGURES)
             epochs = " + ".join(map(str, found[name]["epochs"])) or "–"
             lines.append(f"| {ROWS[name].title} | {epochs} | {' | '.join(values)} |")
     return lines
+
+
+def _figure(row: Mapping[str, Any], figure: str) -> str:
+    between = row["intervals"].get(figure, ())
+    return f"{100 * row[figure]:.1f}" + (
+        f" ({100 * between[0]:.0f}–{100 * between[1]:.0f})" if between else ""
+    )
 
 
 def facts_of(bench: Bench, found: Mapping[str, Mapping[str, Any]], load: float) -> str:
@@ -259,6 +285,7 @@ def facts_of(bench: Bench, found: Mapping[str, Mapping[str, Any]], load: float) 
         [f"{100 * one:.0f}" for one in pair] for pair in (CLEAR.sizes, CLEAR.amplitudes)
     )
     return FACTS.format(
+        seen=seen_of(bench.clip),
         learned=len(learned),
         held=len(held),
         families=families,
@@ -271,12 +298,23 @@ def facts_of(bench: Bench, found: Mapping[str, Mapping[str, Any]], load: float) 
     )
 
 
+def seen_of(clip: Path) -> str:
+    """Say how far the stand-in came on validation families, as the log beside it has it."""
+    log = clip.with_name("log.csv")
+    if not log.is_file():
+        return ""
+    with log.open(encoding="utf-8", newline="") as lines:
+        last = list(csv.DictReader(lines))[-1]
+    values = [f"{100 * float(last[f'validation_{name}']):.0f}" for name in SEEN]
+    return SEEN_FACTS.format(*values)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/out/view_methods"))
     parser.add_argument("--clip", type=Path, help="another stand-in than the one trained here")
-    parser.add_argument("--pairs", type=int, default=32, help="that every row learns from")
-    parser.add_argument("--held-out", type=int, default=32, help="pairs to score")
+    parser.add_argument("--pairs", type=int, default=48, help="that every row learns from")
+    parser.add_argument("--held-out", type=int, default=100, help="pairs to score")
     parser.add_argument("--share", type=float, default=1.0, help="of the epochs of every stage")
     parser.add_argument("--only", nargs="+", choices=tuple(ROWS), default=tuple(ROWS))
     parser.add_argument("--table", type=Path, help="the table, in Markdown")
