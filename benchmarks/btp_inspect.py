@@ -10,8 +10,6 @@ every layer through MGFEM on its own. Run it with
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from zeroflaw.encoders.pointbert import Attention, Block, group_patches
+from zeroflaw.log import machine
 from zeroflaw.methods.btp import BTP, sample
 from zeroflaw.types import Scan
 
@@ -36,7 +35,7 @@ def main() -> None:
     method = BTP().eval()
     parameters = sum(p.numel() for p in method.parameters())
     print("# BTP: from points to scores\n")
-    print(f"{processor()}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}. ")
+    print(f"{machine()}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}. ")
     print(f"{parameters / 1e6:.1f} M parameters, no text tower. Best of {RUNS} runs, seconds.\n")
     print("| scan | ours | plain PyTorch | its time / ours | " + " | ".join(COLUMNS) + " |")
     print("| :--- | " + " | ".join("---:" for _ in range(3 + len(COLUMNS))) + " |")
@@ -179,15 +178,6 @@ def best(run: Callable[[], object], runs: int = RUNS) -> float:
         run()
         times.append(time.perf_counter() - started)
     return min(times)
-
-
-def processor() -> str:
-    try:
-        listed = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-        fields = dict(line.split(":", 1) for line in listed.splitlines() if ":" in line)
-        return f"{fields['Model name'].strip()}, {fields['CPU(s)'].strip()} cores"
-    except (OSError, KeyError, subprocess.CalledProcessError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ does not depend on their values. The text tower of the full size has 695 M param
 from __future__ import annotations
 
 import argparse
-import platform
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +30,7 @@ from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.encoders.pointbert import gather_patches, group_patches
 from zeroflaw.encoders.text import TextConfig, TextTower
 from zeroflaw.epochs import TrainSettings
+from zeroflaw.log import machine, processor
 from zeroflaw.methods.base import Target
 from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.methods.losses import dice_loss, focal_loss, geometric_loss, object_loss
@@ -193,7 +192,8 @@ def main() -> None:
     given = options.parse_args()
     device = torch.device(given.device)
     print("# BTP: training\n")
-    print(f"{processor(device)}; PyTorch {torch.__version__}, {torch.get_num_threads()} threads.")
+    computing = machine() if device.type == "cpu" else processor(device)
+    print(f"{computing}; PyTorch {torch.__version__}, {torch.get_num_threads()} threads.")
     scans = made(given.scans)
     started = time.perf_counter()
     items = prepared(FULL, scans, device)
@@ -349,17 +349,6 @@ def check(scans: list[Scan], items: list[Item], device: torch.device, steps: int
     if apart > SAME:
         raise SystemExit(f"the losses of both are {apart:.1e} apart")
     return apart
-
-
-def processor(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    try:
-        listed = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-        fields = dict(line.split(":", 1) for line in listed.splitlines() if ":" in line)
-        return f"{fields['Model name'].strip()}, {fields['CPU(s)'].strip()} cores"
-    except (OSError, KeyError, subprocess.CalledProcessError):
-        return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

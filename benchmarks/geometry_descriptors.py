@@ -12,7 +12,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -26,6 +25,7 @@ from zeroflaw.geometry.descriptors import normals
 from zeroflaw.geometry.fpfh import fpfh
 from zeroflaw.geometry.moments import DESCRIPTOR_NAMES, local_descriptors
 from zeroflaw.geometry.regions import describe_regions
+from zeroflaw.log import machine
 from zeroflaw.types import Scan
 
 RUNS = 4
@@ -42,7 +42,7 @@ def main() -> None:
     open3d = installed("open3d")
     version = "not installed" if open3d is None else str(open3d.__version__)
     print("# Normals, FPFH, dense descriptors, regions\n")
-    print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, ", end="")
+    print(f"{machine()}; Python {platform.python_version()}, NumPy {np.__version__}, ", end="")
     print(f"Open3D {version}. Best of {RUNS} runs, seconds, all cores unless said. ", end="")
     print(f"Load of the machine at the start: {os.getloadavg()[0]:.1f}.\n")
     print("| what | ours | instead | its time | its time / ours |")
@@ -137,15 +137,6 @@ def installed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         return None
-
-
-def processor() -> str:
-    """The processor's name and how many cores there are."""
-    lines = subprocess.run(
-        ["lscpu"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    model = next(line.split(":")[1].strip() for line in lines if line.startswith("Model name"))
-    return f"{model}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

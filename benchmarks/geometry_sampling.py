@@ -11,7 +11,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +23,7 @@ from scipy.spatial import cKDTree
 from zeroflaw.geometry.neighbors import interpolate, knn
 from zeroflaw.geometry.sample import farthest_point_sample, farthest_point_sample_batch
 from zeroflaw.geometry.thin import thin
+from zeroflaw.log import machine
 from zeroflaw.types import Float32
 
 PICKS = 2048
@@ -35,7 +35,7 @@ Row = tuple[str, float, str, float | None]
 def main() -> None:
     """Print the processor and the table."""
     print("# Sampling, thinning, neighbours\n")
-    print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}, ", end="")
+    print(f"{machine()}; Python {platform.python_version()}, NumPy {np.__version__}, ", end="")
     print(f"PyTorch {torch.__version__}. Best of several runs, seconds. ", end="")
     print(f"Others' load at the start: {os.getloadavg()[0]:.1f}.\n")
     print("| what | ours | instead | its time | its time / ours |")
@@ -176,18 +176,6 @@ def best(work: Callable[..., object], *given: Any, runs: int = 5) -> float:
         work(*given)
         times.append(time.perf_counter() - begin)
     return min(times)
-
-
-def processor() -> str:
-    """Return the processor's model and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        lines = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-        model = next(line for line in lines.splitlines() if line.startswith("Model name"))
-        name = model.split(":", 1)[1].strip()
-    except (OSError, subprocess.CalledProcessError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {cores} cores"
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from zeroflaw.log import machine
 from zeroflaw.types import Inspection, Scan
 
 SIZES = {100_000: 1.0, 1_000_000: 3.0}  # points: seconds that the whole may take
@@ -38,9 +38,7 @@ def main() -> None:
 
     detector = sys.argv[1] if len(sys.argv) > 1 else "compact"
     print("# Inspect: from file to results\n")
-    print(
-        f"{processor()}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}; ", end=""
-    )
+    print(f"{machine()}, {torch.get_num_threads()} threads; PyTorch {torch.__version__}; ", end="")
     print(f"detector {detector}.\nBest of {RUNS} runs, seconds; the scan is a binary PLY.\n")
     titles = ["points", "whole", "target", "peak memory", "the command, cold", *STEPS]
     print("| " + " | ".join(titles) + " |\n| " + " | ".join("---:" for _ in titles) + " |")
@@ -144,16 +142,6 @@ def best(call: Callable[[], object], runs: int = RUNS) -> float:
         call()
         times.append(time.perf_counter() - start)
     return min(times)
-
-
-def processor() -> str:
-    """The processor's name as `lscpu` says it, and its number of cores."""
-    try:
-        shown = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-    except OSError:
-        return platform.processor()
-    said = dict(line.split(":", 1) for line in shown.splitlines() if ":" in line)
-    return f"{said.get('Model name', 'unknown').strip()}, {said.get('CPU(s)', '?').strip()} cores"
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from zeroflaw.geometry.backproject import back_project
 from zeroflaw.geometry.cameras import PRESETS
 from zeroflaw.geometry.view_frame import in_pixels, view_normals
 from zeroflaw.geometry.view_render import projected_mask, render_views
+from zeroflaw.log import machine
 from zeroflaw.methods.smoothing import smooth_points
 from zeroflaw.types import Scan
 
@@ -57,7 +58,7 @@ def main() -> None:
     load = os.getloadavg()[0]
     kind = "seconds of processor time, all threads" if options.processor_time else "seconds"
     print("# Nine views\n")
-    print(f"{processor()}, {torch.get_num_threads()} threads; Python {platform.python_version()},")
+    print(f"{machine()}, {torch.get_num_threads()} threads; Python {platform.python_version()},")
     print(f"NumPy {np.__version__}, PyTorch {torch.__version__}; {SIZE} × {SIZE} pixels, float64")
     print(f"points. Best of several runs, {kind}. Others' load at the start: {load:.1f}.\n")
     names = ("points", "views", "target", "normals given", "normals", "mask")
@@ -195,18 +196,6 @@ def in_own_process(count: int, processor_time: bool) -> dict[str, Any]:
 def peak_memory() -> float:
     """Return the most memory that this process has held so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def processor() -> str:
-    """Return the processor's model and how many cores this process may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        lines = subprocess.run(["lscpu"], capture_output=True, text=True, check=True).stdout
-        model = next(line for line in lines.splitlines() if line.startswith("Model name"))
-        name = model.split(":", 1)[1].strip()
-    except (OSError, subprocess.CalledProcessError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {cores} cores"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from zeroflaw.log import machine
 from zeroflaw.synthesis import generate
 from zeroflaw.synthesis.defects import DEFECTS
 from zeroflaw.synthesis.generate import Settings, good_twin, synthesize
@@ -41,7 +41,7 @@ STEPS = {  # functions of generate.py by what they do; one within another counts
 def main() -> None:
     """Print the processor and the tables."""
     print("# Synthesis of scans\n")
-    print(f"{processor()}; Python {platform.python_version()}, NumPy {np.__version__}. ", end="")
+    print(f"{machine()}; Python {platform.python_version()}, NumPy {np.__version__}. ", end="")
     print(f"One core, 20,000 points a scan, best of {RUNS} runs, processor time. ", end="")
     print(f"Load of the machine at the start: {os.getloadavg()[0]:.1f}.\n")
     shapes = [SOLIDS[name](np.random.default_rng(k)) for k in range(PARTS) for name in SOLIDS]
@@ -133,15 +133,6 @@ def clocked(spent: defaultdict[str, float]) -> Iterator[None]:
         for function, original in found.items():
             setattr(generate, function, original)
         DEFECTS.update(kinds)
-
-
-def processor() -> str:
-    """The processor's name and how many cores there are."""
-    lines = subprocess.run(
-        ["lscpu"], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    model = next(line.split(":")[1].strip() for line in lines if line.startswith("Model name"))
-    return f"{model}, {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":

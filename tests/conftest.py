@@ -93,3 +93,20 @@ def mvtec_3d_ad_root(tmp_path: Path) -> Path:
 def eyecandies_root(tmp_path: Path) -> Path:
     """A miniature Eyecandies as published: four categories, four test scans each."""
     return write_eyecandies(tmp_path / "Eyecandies")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A folder to learn from: two dented spheres with labels and two good ones."""
+    folder = tmp_path / "scans"
+    (folder / "good").mkdir(parents=True)
+    for seed in range(4):
+        points = np.random.default_rng(seed).normal(size=(600, 3))
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+        if seed % 2:
+            np.savez(folder / "good" / f"{seed}.npz", points=points)
+        else:
+            labels = points @ points[0] > 0.8
+            points[labels] *= 0.7
+            np.savez(folder / f"{seed}.npz", points=points, labels=labels)
+    return folder

@@ -209,8 +209,8 @@ def test_a_detail_begins_as_nothing_so_that_an_earlier_detector_goes_on_with_it(
 def test_a_detail_tells_points_near_the_edge_and_outliers_from_others(good_sphere: Scan) -> None:
     torch.manual_seed(0)
     method = Compact(replace(SMALL, edge=True, detail=True), trainable=False)
-    for layer in (method.detail[0], method.detail[2]):
-        torch.nn.init.normal_(layer.weight, std=0.2)
+    for weight in method.detail.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
     torch.nn.init.normal_(method.get_buffer("text"))
     half = Scan(good_sphere.points[good_sphere.points[:, 2] > 0])
     prepared = method.prepare(half)

@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -32,23 +31,6 @@ SMALL = {
     "hidden": 16,
     "gfcm": [8, 8, 8],
 }
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two dented spheres with labels and two good ones."""
-    folder = tmp_path / "scans"
-    (folder / "good").mkdir(parents=True)
-    for seed in range(4):
-        points = np.random.default_rng(seed).normal(size=(600, 3))
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
-        if seed % 2:
-            np.savez(folder / "good" / f"{seed}.npz", points=points)
-        else:
-            labels = points @ points[0] > 0.8
-            points[labels] *= 0.7
-            np.savez(folder / f"{seed}.npz", points=points, labels=labels)
-    return folder
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -36,23 +35,6 @@ CLIP = {
 SMALL = {"clip": CLIP, "points": 128, "precision": "float32"}
 METHODS = ("align3d_ad", "pointad")
 NET = {"centers": [64, 32, 16, 8], "radii": [0.3, 0.5, 0.8, 1.2], "neighbours": 8, "width": 4}
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    """Two dented spheres with labels and two good ones."""
-    folder = tmp_path / "scans"
-    (folder / "good").mkdir(parents=True)
-    for seed in range(4):
-        points = np.random.default_rng(seed).normal(size=(600, 3))
-        points /= np.linalg.norm(points, axis=1, keepdims=True)
-        if seed % 2:
-            np.savez(folder / "good" / f"{seed}.npz", points=points)
-        else:
-            labels = points @ points[0] > 0.8
-            points[labels] *= 0.7
-            np.savez(folder / f"{seed}.npz", points=points, labels=labels)
-    return folder
 
 
 def small(method: str, folder: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,13 @@ def write_log(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows({**row, "epoch": int(row["epoch"])} for row in rows)
     with replacing(path) as file:
         file.write(text.getvalue().encode())
+
+
+def machine() -> str:
+    """Return the processor's name and how many of its cores this process may use."""
+    given = getattr(os, "sched_getaffinity", None)
+    cores = len(given(0)) if given else os.cpu_count()
+    return f"{processor(torch.device('cpu'))}, {cores} cores"
 
 
 def processor(device: torch.device) -> str:
