@@ -4,13 +4,15 @@ ViT-L/14 at 336 pixels with random weights of the published sizes: speed does no
 values. Closeness does: trained towers have a few channels far larger than the others, so the
 cosine to float32 is taken a second time with such channels put in. Of the ways that pass, the
 package uses bfloat16: int8 is quicker, but nearer the limit, on weights that are not the published
-ones, and rests on a part of PyTorch that is to be removed. What a user would run instead
-is the released code's way: attention written out, both paths whole in every block. A candidate
-counts if its features keep a cosine of 0.999. Run it with
+ones, and rests on a part of PyTorch that is to be removed, or on another runtime and a second copy
+of the weights in its format. What a user would run instead is the released code's way: attention
+written out, both paths whole in every block. A candidate counts if its features keep a cosine of
+0.999. Run it with
 
     PYTHONPATH=src python benchmarks/clip.py > benchmarks/results/clip.md
 
-OpenVINO's rows appear where it is installed. `--views N` and `--runs N` shorten it.
+Rows of other runtimes appear where these are installed: OpenVINO, and ONNX Runtime with onnx and
+onnxscript. `--views N` and `--runs N` shorten it.
 """
 
 from __future__ import annotations
@@ -19,14 +21,18 @@ import argparse
 import copy
 import importlib
 import importlib.util
+import logging
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,6 +64,7 @@ def main() -> None:
         "| image, loud channels | patches, loud channels | counts |"
     )
     print("| :--- |" + " ---: |" * 8)
+    logging.disable(logging.WARNING)  # exporters tell which parts of their own they do without
     quiet, loud = tower(images[:1]), louder(tower)(images[:1])
     reference = 0.0
     for name, make in ways():
@@ -83,6 +90,11 @@ def ways() -> Iterator[tuple[str, Callable[[CLIPVisual], Run]]]:
     yield "ours, float32", lambda tower: ours(tower, "float32")
     yield "ours, bfloat16", lambda tower: ours(tower, "bfloat16")
     yield "ours, int8 (dynamic)", quantized
+    if all(importlib.util.find_spec(name) for name in ("onnxruntime", "onnx", "onnxscript")):
+        yield "ONNX Runtime, float32", lambda tower: exported(tower, quantized=False)
+        yield "ONNX Runtime, int8 (dynamic)", lambda tower: exported(tower, quantized=True)
+    else:
+        print("ONNX Runtime is not installed: its rows are left out", file=sys.stderr)
     if importlib.util.find_spec("openvino"):
         yield "OpenVINO, float32", lambda tower: compiled(tower, "f32")
         yield "OpenVINO, bfloat16", lambda tower: compiled(tower, "bf16")
@@ -163,15 +175,49 @@ def quantized(tower: CLIPVisual) -> Run:
     return ours(quantize(changed, {nn.Linear}, dtype=torch.qint8, inplace=True), "float32")
 
 
+class Pair(nn.Module):
+    """The tower as other runtimes take it: with plain tensors for results."""
+
+    def __init__(self, tower: CLIPVisual) -> None:
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, images: Tensor) -> Seen:
+        features = self.tower(images)
+        return features.image, features.patches[0]
+
+
+def exported(tower: CLIPVisual, quantized: bool) -> Run:
+    """ONNX Runtime, picture by picture."""
+    runtime = importlib.import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder, "tower.onnx"))
+        torch.onnx.export(
+            Pair(tower).eval(), (torch.zeros(1, 3, 336, 336),), file, dynamo=True, verbose=False
+        )
+        if quantized:
+            quantization = importlib.import_module("onnxruntime.quantization")
+            small = str(Path(folder, "small.onnx"))
+            kind = quantization.QuantType.QInt8
+            quantization.quantize_dynamic(file, small, weight_type=kind, per_channel=True)
+            file = small
+        session = runtime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def run(images: Tensor) -> Seen:
+        found = [session.run(None, {name: one[None].numpy()}) for one in images]
+        image, patches = zip(*found, strict=True)
+        return torch.from_numpy(np.concatenate(image)), torch.from_numpy(np.concatenate(patches))
+
+    return run
+
+
 def compiled(tower: CLIPVisual, precision: str) -> Run:
     openvino = importlib.import_module("openvino")
-
-    class Pair(nn.Module):
-        def forward(self, images: Tensor) -> Seen:
-            features = tower(images)
-            return features.image, features.patches[0]
-
-    model = openvino.convert_model(Pair().eval(), example_input=torch.zeros(2, 3, 336, 336))
+    example = torch.zeros(2, 3, 336, 336)
+    model = openvino.convert_model(Pair(tower).eval(), example_input=example)
     threads = torch.get_num_threads()
     settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
     program = openvino.Core().compile_model(model, "CPU", settings)
