@@ -137,6 +137,15 @@ def test_a_patch_is_a_sequence_of_its_own() -> None:
     torch.testing.assert_close(module.patches(render, depth), alone)
 
 
+def test_merging_starts_as_the_mean_of_both_kinds_of_views() -> None:
+    module = Refinement(8)
+    render, depth = torch.randn(2, 1, 3, 5, 8)
+    torch.testing.assert_close(module.patches(render, depth), render + depth)
+    same = render[:, :, 0]
+    single = module(same[:, :1], same[:, :1])
+    torch.testing.assert_close(single, 2 * same[:, :1])
+
+
 def test_views_that_agree_are_consistent() -> None:
     same = torch.randn(2, 1, 8).expand(2, 3, 8)
     assert float(consistency_loss(same)) == pytest.approx(0, abs=1e-6)

@@ -142,9 +142,10 @@ def _adding(update: nn.Module) -> Any:
 class Refinement(nn.Module):
     """Synergistic Refinement Module: features of shaded and of depth views see each other.
 
-    across: a view attends to all views of the other kind, and what it finds is added to it. Else
-    its sequence is of length 1, as in the release: the keys never learn, and each feature is
-    replaced by its counterpart.
+    across: a view attends to all views of the other kind, and what it finds is added to it. What is
+    merged is at first the mean of both, so that the stage starts where the prompts ended. Else its
+    sequence is of length 1, as in the release: the keys never learn, each feature is replaced by
+    its counterpart, and merging starts at random.
     """
 
     def __init__(self, width: int, across: bool = True) -> None:
@@ -153,6 +154,10 @@ class Refinement(nn.Module):
         self.key_render = nn.Linear(width, width)
         self.key_depth = nn.Linear(width, width)
         self.merge = nn.Linear(2 * width, width)
+        if across:
+            with torch.no_grad():
+                self.merge.weight.copy_(torch.eye(width).repeat(1, 2) / 2)
+                self.merge.bias.zero_()
 
     def forward(self, render: Tensor, depth: Tensor) -> Tensor:
         """Return the fused features, (..., V, D), not normalised. render, depth: (..., V, D)."""
