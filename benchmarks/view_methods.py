@@ -3,9 +3,9 @@
     PYTHONPATH=. python -m benchmarks.view_methods [--out DIR] [--table view_methods.md]
 
 Every row is trained on synthetic scans of the training families and scored on held-out families,
-by the package's own training and evaluation; rows "before training" by the method as it starts.
-The stand-in (clip_stand_in.py) is trained first. Run it again to go on where it stopped; what was
-measured is kept. Prints a Markdown table.
+by the package's own training and evaluation; rows "before training" by the method as it starts,
+drawn several times. The stand-in (clip_stand_in.py) is trained first. Run it again to go on where
+it stopped; what was measured is kept. Prints a Markdown table.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import torch
 from benchmarks.clip_stand_in import CLEAR, clear_scans, stand_in
 from benchmarks.scan_intervals import intervals
 
+from zeroflaw.batches import Item
 from zeroflaw.cache import CachedItems, FeatureCache, hash_scan
 from zeroflaw.datasets.base import GOOD, Split
 from zeroflaw.datasets.folder import Folder
@@ -40,6 +41,7 @@ from zeroflaw.methods.gs_clip import GSCLIP, PROMPTS, GSCLIPConfig
 from zeroflaw.methods.pointad import PointAD, PointADConfig
 from zeroflaw.methods.view_published import published_views
 from zeroflaw.methods.views import ViewConfig, ViewMethod
+from zeroflaw.metrics.ranking import auroc
 from zeroflaw.prepare import prepare_all
 from zeroflaw.reports.progress import progress
 from zeroflaw.reports.stored import read_stored, stored_path
@@ -48,6 +50,7 @@ from zeroflaw.train import TrainSettings, train
 from zeroflaw.types import Scan, ZeroflawError
 
 SEED = 3
+DRAWS = 10  # of what a method learns, before it does
 SEEDS: dict[Split, int] = {"train": 17, "validation": 18, "test": 19}  # others than the stand-in's
 FIGURES = {"point_auroc": "P-AUROC", "point_pro": "P-PRO", "object_auroc": "O-AUROC"}
 COMMON: dict[str, Any] = {"points": 2048, "precision": "float32"}
@@ -90,12 +93,16 @@ class SharedGSCLIP(_SharedViews, GSCLIP):
 
 @dataclass(frozen=True)
 class Row:
-    """title: in the table. epochs: of each stage, by its name; none where nothing is learned."""
+    """title: in the table. epochs: of each stage, by its name; none where nothing is learned.
+
+    drawn: measure what could be learned as chance draws it.
+    """
 
     title: str
     kind: type[ViewMethod]
     config: ViewConfig
     epochs: Mapping[str, int]
+    drawn: bool = False
 
 
 PROMPT_EPOCHS = {"prompts": 15}  # the papers'
@@ -110,11 +117,11 @@ def _rows() -> dict[str, Row]:
     found = {
         "point_clip": Row("PointCLIP V2-style, fixed texts", SharedPointAD, depth, {}),
         "photo": Row("fixed texts, shaded views", SharedPointAD, replace(point, texts="photo"), {}),
-        "unlearned": Row("PointAD before training", SharedPointAD, point, {}),
+        "unlearned": Row("PointAD before training", SharedPointAD, point, {}, True),
         "pointad": Row("PointAD", SharedPointAD, point, PROMPT_EPOCHS),
-        "align3d_ad_before": Row("Align3D-AD before training", SharedAlign3DAD, align, {}),
+        "align3d_ad_before": Row("Align3D-AD before training", SharedAlign3DAD, align, {}, True),
         "align3d_ad": Row("Align3D-AD", SharedAlign3DAD, align, ALIGN_EPOCHS),
-        "gs_clip_before": Row("GS-CLIP before training", SharedGSCLIP, MENDED, {}),
+        "gs_clip_before": Row("GS-CLIP before training", SharedGSCLIP, MENDED, {}, True),
         "gs_clip": Row("GS-CLIP, mended", SharedGSCLIP, MENDED, GS_EPOCHS),
         "anomaly_clip": Row("AnomalyCLIP-style", SharedPointAD, views, PROMPT_EPOCHS),
     }
@@ -133,17 +140,19 @@ TITLE = "# View-based methods with a stand-in for CLIP\n"
 FACTS = """The stand-in (`benchmarks/clip_stand_in.py`) learned from rendered views of other scans
 of the training families. It is no CLIP, and these are not the figures that methods reach with CLIP.
 Its texts name kinds of surface in words of their own; it has never read the methods' words (normal,
-flawless, damaged, broken, object). So rows with fixed texts and rows before training say what
-chance words say, to either side of 50, and a row's gain over them is what its method learned.
+flawless, damaged, broken, object). So fixed texts, and what a method learns before it does, are
+chance words: they tell defects from the rest to either side of 50, or not at all, and a row's gain
+over them is what its method learned. Rows before training are means of {draws} draws, in brackets
+the lowest and the highest of them, on the points that the losses look at.
 {seen}
 
 Every row learns from {learned} scans of the training families and is scored on {held} of held-out
 ones ({families}), means over them in per cent. Half of the scans have a defect, the
 others are their good twins. Defects are such as a person sees in the pictures: {kinds},
 {size} % of the part's diagonal wide, with heights from {height} % of the width. In
-brackets: 95 % of a bootstrap over the pairs of held-out scans; chance is 50 for both AUROC. One
-seed. Each method's stages are trained for so many epochs; settings are the papers' or the
-package's, none was chosen by these figures.
+brackets of the other rows: 95 % of a bootstrap over the pairs of held-out scans; chance is 50 for
+both AUROC. One seed. Each method's stages are trained for so many epochs; no setting was chosen by
+these figures.
 
 {processor}, one core; others' load at the start: {load:.1f}. All rows: {minutes:.0f} minutes.
 """
@@ -184,10 +193,10 @@ class Bench:
     held: Folder
     share: float
 
-    def start(self, row: Row) -> ViewMethod:
+    def start(self, row: Row, seed: int = SEED) -> ViewMethod:
         """Return the row's method with the stand-in's towers, its own weights by the seed."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             return published_views(row.kind, row.config, self.clip)
 
     def epochs(self, row: Row, stage: str) -> int:
@@ -200,6 +209,8 @@ class Bench:
         Beside them stand the seconds it took, and the epochs of its stages.
         """
         begun = time.perf_counter()
+        if row.drawn:
+            return {**self.before(row), "seconds": time.perf_counter() - begun, "epochs": []}
         method = self.start(row)
         if row.epochs:
             self.learn(name, row, method)
@@ -216,6 +227,35 @@ class Bench:
         scores = [read_stored(stored_path(found.out, one)) for one in names]
         seconds = time.perf_counter() - begun
         return {**kept, "intervals": intervals(scores), "seconds": seconds, "epochs": epochs}
+
+    def before(self, row: Row) -> dict[str, Any]:
+        """Return the mean figures of draws of the method as it starts, and the least and the most.
+
+        They are those of the points that the losses look at, not smoothed.
+        """
+        scans = self.held.select()
+        items: Sequence[Item] = ()
+        drawn: dict[str, list[float]] = {"point_auroc": [], "object_auroc": []}
+        for seed in range(DRAWS):
+            method = self.start(row, seed).eval()
+            items = items or list(CachedItems(scans, FeatureCache(method, self.out / "features")))
+            with torch.no_grad():
+                found = [(method(prepared), target) for prepared, target in items]
+            for name in drawn:
+                part = "point" if name == "point_auroc" else "object"
+                values = []
+                for category in sorted({entry.category for entry in scans.entries}):
+                    own = [
+                        (getattr(seen, f"{part}_logit").flatten(), getattr(target, part).flatten())
+                        for (seen, target), entry in zip(found, scans.entries, strict=True)
+                        if entry.category == category
+                    ]
+                    scores, labels = (torch.cat(rows) for rows in zip(*own, strict=True))
+                    values.append(auroc(scores.numpy(), labels.numpy() > 0))
+                drawn[name].append(sum(values) / len(values))
+        means = {name: sum(values) / DRAWS for name, values in drawn.items()}
+        ranges = {name: (min(values), max(values)) for name, values in drawn.items()}
+        return {**means, "intervals": ranges}
 
     def learn(self, name: str, row: Row, method: ViewMethod) -> None:
         """Train the row's stages, each in a folder of its own."""
@@ -269,6 +309,8 @@ def _grid(names: Sequence[str], found: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def _figure(row: Mapping[str, Any], figure: str) -> str:
+    if figure not in row:
+        return "–"
     between = row["intervals"].get(figure, ())
     return f"{100 * row[figure]:.1f}" + (
         f" ({100 * between[0]:.0f}–{100 * between[1]:.0f})" if between else ""
@@ -286,6 +328,7 @@ def facts_of(bench: Bench, found: Mapping[str, Mapping[str, Any]], load: float) 
     )
     return FACTS.format(
         seen=seen_of(bench.clip),
+        draws=DRAWS,
         learned=len(learned),
         held=len(held),
         families=families,

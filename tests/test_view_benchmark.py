@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -220,17 +221,32 @@ def test_every_row_of_the_mending_switches_one_setting_and_the_last_all() -> Non
 
 @pytest.mark.usefixtures("drawn")
 def test_a_row_is_measured_once_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(view_methods, "DRAWS", 2)
     clip = stand_in(tmp_path / "clip", 2, 1, SMALL, show=False)
     given = ["--out", str(tmp_path), "--clip", str(clip), "--pairs", "1", "--held-out", "1"]
-    given += ["--share", "0.02", "--only", "across_views", "--table", str(tmp_path / "table.md")]
+    given += [
+        "--share",
+        "0.02",
+        "--only",
+        "across_views",
+        "unlearned",
+        "--table",
+        str(tmp_path / "table.md"),
+    ]
     assert view_methods.main(given) == 0
     first = capsys.readouterr().out
     trained = tmp_path / "trained" / "across_views" / "views" / "log.csv"
     trained.unlink()
     assert view_methods.main(given) == 0
     assert not trained.exists()
-    row = next(line for line in first.splitlines() if "length 1" in line)
-    assert row in capsys.readouterr().out
-    assert row in (tmp_path / "table.md").read_text(encoding="utf-8")
+    written = (tmp_path / "table.md").read_text(encoding="utf-8")
+    again = capsys.readouterr().out
+    for title in ("length 1", "before training |"):
+        row = next(line for line in first.splitlines() if title in line)
+        assert row in again
+        assert row in written
+    kept = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))["unlearned"]
+    low, high = kept["intervals"]["point_auroc"]
+    assert low < kept["point_auroc"] < high
