@@ -114,12 +114,16 @@ class StandIn(Method):
             seen = self.visual(preprocess(pictures, self.config.image), dpam=style == "shade")
             text = self.texts(style)
             touched = functional.avg_pool2d(defect[:, None], self.config.patch).flatten(1)
-            tensors["patch"].append((seen.patches[0] @ text.T / TEMPERATURE).unflatten(0, count))
-            tensors["view"].append((seen.image @ text.T / TEMPERATURE).unflatten(0, count))
-            tensors["share"].append(touched.unflatten(0, count))
+            parts = {
+                "patch": seen.patches[0] @ text.T / TEMPERATURE,
+                "view": seen.image @ text.T / TEMPERATURE,
+                "share": touched,
+            }
+            for name, part in parts.items():
+                tensors[name].append(part.view(*count, *part.shape[1:]))
             tensors["kind"].append(batch["kind"][some])
         logit = defect_logit(tensors["patch"][0]).flatten(1)
-        found = {name: torch.cat(parts) for name, parts in tensors.items()}
+        found = {name: torch.cat(rows) for name, rows in tensors.items()}
         return Evidence(logit.amax(dim=1), logit, found)
 
     def texts(self, style: str) -> Tensor:
@@ -190,7 +194,7 @@ def style_tokens(style: str) -> Tensor:
     ]
     rows = tokenize([text for one in texts for text in one])
     longest = int(rows.argmax(dim=1).max()) + 1
-    return rows[:, :longest].unflatten(0, (len(texts), -1))
+    return rows[:, :longest].reshape(len(texts), -1, longest)
 
 
 def defect_logit(kinds: Tensor) -> Tensor:

@@ -61,8 +61,9 @@ def drawn_aurocs(
             counts[state, number] = np.bincount(place[labels == state], minlength=len(edges))
     normal, anomalous = (times @ one for one in counts)
     below = np.cumsum(normal, axis=1) - normal / 2
-    wins: Float64 = (anomalous * below).sum(axis=1)
-    return wins / (anomalous.sum(axis=1) * normal.sum(axis=1))
+    wins = (anomalous * below).sum(axis=1)
+    found: Float64 = wins / (anomalous.sum(axis=1) * normal.sum(axis=1))
+    return found
 
 
 def _pairs(scans: Sequence[StoredScores]) -> list[list[StoredScores]]:
