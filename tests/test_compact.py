@@ -232,6 +232,26 @@ def test_a_detail_tells_points_near_the_edge_and_outliers_from_others(good_spher
     assert float((fine[1] - fine[0])[..., -len(location[0]) :].min()) > 0.5
 
 
+def test_logits_near_edges_alone_are_scaled_and_shifted(good_sphere: Scan) -> None:
+    torch.manual_seed(0)
+    plain = Compact(replace(SMALL, edge=True))
+    scaled = Compact(replace(SMALL, edge=True, edge_scale=0.5))
+    scaled.load_state_dict(plain.state_dict())
+    scaled.get_buffer("edge_shift").fill_(-1.0)
+    prepared = plain.prepare(Scan(good_sphere.points[good_sphere.points[:, 2] > 0]))
+    before, after = plain(prepared).point_logit[0], scaled(prepared).point_logit[0]
+    near = prepared["edge"][0] >= np.exp(-1)
+    assert 0 < int(near.sum()) < len(near)
+    torch.testing.assert_close(after[near], 0.5 * before[near] - 1)
+    torch.testing.assert_close(after[~near], before[~near])
+
+
+def test_an_edge_scale_that_turns_or_stretches_scores_is_refused() -> None:
+    for scale in (0.0, -0.5, 1.5):
+        with pytest.raises(ValueError, match="edge_scale"):
+            CompactConfig(edge_scale=scale)
+
+
 def test_a_detail_without_edges_is_refused() -> None:
     with pytest.raises(ValueError, match="needs edge"):
         CompactConfig(detail=True)

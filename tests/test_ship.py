@@ -18,7 +18,7 @@ from zeroflaw.methods.compact import Compact, CompactConfig
 from zeroflaw.metrics.calibration import Scaling, Scalings
 from zeroflaw.metrics.ranking import auroc
 from zeroflaw.score import hash_detector
-from zeroflaw.ship import FALSE_ALARMS, POINT_FALSE_ALARMS, Judged, fit, judge, ship
+from zeroflaw.ship import EDGE_SCALE, FALSE_ALARMS, POINT_FALSE_ALARMS, Judged, fit, judge, ship
 from zeroflaw.synthesis.generate import Settings, Synthesized
 
 SCANS = 24
@@ -139,6 +139,7 @@ def test_edges_of_good_one_sided_scans_are_shifted_to_look_like_their_rest(
     ship(path, unseen, tmp_path / "shipped", {}, SCANS)
     detector = Detector.load(tmp_path / "shipped.safetensors", "cpu")
     assert detector.method.get_buffer("edge_shift") != 0
+    assert detector.method.config.edge_scale == EDGE_SCALE
     near, far = [], []
     for number in range(1, SCANS, 2):
         made = unseen[number]

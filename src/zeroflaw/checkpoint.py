@@ -55,11 +55,12 @@ def save(
     weights, sheet = paths(path)
     entries = {name: _stored(tensor, half) for name, tensor in method.inspection_state().items()}
     content = _serialize(entries)
+    own = {"method": method.name, "config": dataclasses.asdict(method.config)}
     filled: Card = {
-        "method": method.name,
-        "config": dataclasses.asdict(method.config),
+        **own,
         **CARD_DEFAULTS,
         **card,
+        **own,  # a card of earlier weights may say otherwise
         "version": __version__,
         "half": half,
         "sha256": hashlib.sha256(content).hexdigest(),

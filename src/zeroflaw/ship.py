@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,10 @@ from zeroflaw.types import Bool, Float64, Int64
 
 FALSE_ALARMS = 0.1  # share of good held-out scans that the verdict may call defective
 POINT_FALSE_ALARMS = 0.002  # share of their points that may be marked
-MOST_SHIFT = 12.0  # of the logits near edges
+EDGE_SCALE = 0.6
+"""Of the logits near edges, where few are high: shrinking them costs less of what they tell apart
+than a shift alone that makes up for the same."""
+MOST_SHIFT = 12.0  # of those logits
 POINTS = 8192  # of a scan that count, spread evenly over its rows
 
 
@@ -114,15 +117,16 @@ def ship(
 
     Scores are fitted to the labels of the first `scans` scans, as many good as defective, so that a
     scan's score is the probability of a defect where one in two has one. Before that, the compact
-    detector's shift of edges is chosen, see `edge_shift`. Of the good scans,
-    FALSE_ALARMS reach the scan's threshold and POINT_FALSE_ALARMS of their points the point's; both
-    thresholds are of calibrated scores. Raises ZeroflawError.
+    detector's logits near edges are scaled by EDGE_SCALE and shifted, see `edge_shift`. Of the good
+    scans, FALSE_ALARMS reach the scan's threshold and POINT_FALSE_ALARMS of their points the
+    point's; both thresholds are of calibrated scores. Raises ZeroflawError.
     """
     method, trained = checkpoint.load(best)
     method = method.half().float()  # as it will be stored
     judged = judge(method, unseen, scans)
     scalings = fit(judged)
     if isinstance(method, Compact) and method.config.edge:
+        method.config = replace(method.config, edge_scale=EDGE_SCALE)
         shift = edge_shift(method, unseen, scans, scalings.point)
         method.get_buffer("edge_shift").fill_(float(np.float16(shift)))  # as it will be stored
         judged = judge(method, unseen, scans)

@@ -43,9 +43,10 @@ class CompactConfig:
     kinds: how many of KINDS it tells, the first ones. away: whether it tells distances from the
     good surface. kind_width: of the layer that tells kinds, 0 to tell them from the embedding that
     tells defects. edge: whether points near the edge of what was scanned get a shift of their own,
-    which `ship` chooses. detail: whether a further network reads the descriptors of points with
-    their outliers, and how near the edge they are; it needs `edge`. The first detectors told eight
-    kinds, without such a layer, and had no distances, edges and details.
+    which `ship` chooses; edge_scale: what their logits are multiplied by before. detail: whether a
+    further network reads the descriptors of points with their outliers, and how near the edge they
+    are; it needs `edge`. The first detectors told eight kinds, without such a layer, and had no
+    distances, edges and details.
     """
 
     dense: int = 16384
@@ -63,6 +64,7 @@ class CompactConfig:
     away: bool = True
     kind_width: int = 0
     edge: bool = False
+    edge_scale: float = 1.0
     detail: bool = False
 
     def __post_init__(self) -> None:
@@ -70,6 +72,8 @@ class CompactConfig:
         check_sizes(self, "dense", largest=MOST_POINTS)
         check_sizes(self, "groups", "size", largest=self.dense)
         check_blocks(self.width, self.heads, self.depth, self.layers)
+        if not 0 < self.edge_scale <= 1:
+            raise ValueError(f"edge_scale is {self.edge_scale}, expected above 0 and at most 1")
         if self.detail and not self.edge:
             raise ValueError("detail needs edge, which it reads")
 
@@ -173,7 +177,8 @@ class Compact(Method):
         if self.config.away:
             extra["away"] = self.away_head(point_embedding)[..., 0]
         if self.config.edge:
-            point_logit = point_logit + self.get_buffer("edge_shift") * near_edge(batch["edge"])
+            moved = self.config.edge_scale * point_logit + self.get_buffer("edge_shift")
+            point_logit = torch.where(near_edge(batch["edge"]), moved, point_logit)
         return Evidence(object_logit, point_logit, extra)
 
     def relative_to_scan(self, values: Tensor, location: Tensor, deviation: Tensor) -> Tensor:
