@@ -79,3 +79,15 @@ def test_a_grid_too_wide_for_a_table_gives_nearly_the_same(monkeypatch: pytest.M
 def test_points_without_a_surface_face_up(count: int) -> None:
     points = np.eye(3)[:count] * [1, 0, 0]
     np.testing.assert_array_equal(cell_normals(gridded(points, 3))[0], [0, 0, 1])
+
+
+@pytest.mark.parametrize("thickness", [0.01, 0.03, 0.06])
+def test_both_sides_of_a_thin_wall_keep_their_own_normals(thickness: float) -> None:
+    """They lie one to six cells apart, so that cells of both are around many."""
+    unit = sphere(60_000)
+    wall = unit.copy()
+    wall[::2] *= 1 + thickness
+    grid = gridded(wall, 30_000)
+    found = angles(cell_normals(grid)[grid.cell], unit)
+    assert float(np.median(found)) < 5
+    assert float((found > 30).mean()) < 0.05

@@ -10,13 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from zeroflaw.geometry.descriptors import moment_table, normals, principal
+from zeroflaw.geometry.descriptors import moment_table, normals, principal_spread
 from zeroflaw.geometry.thin import TABLE_CELLS, Grid
 from zeroflaw.types import Float32, Float64, Int64
 
 WITHIN = 6  # squared distance of the cells that count, in cells: 21 of them on a flat surface
 LEAST = 16  # of these; where fewer hold points, neighbours are searched for
+MOST = 25  # of these; where more do, there may be another wall among them,
+AMONG = 0.1  # and so there may be where it is said of such a share of them
 NEAREST = 30  # neighbours of a cell among few others
+CLOSEST = 14  # neighbours of one among many: on its own side of a thin wall
 _BLOCK = 8192  # cells handled by one thread at a time
 
 
@@ -25,27 +28,41 @@ def cell_normals(grid: Grid) -> Float32:
 
     Each is the direction in which the means of the cells around vary least, all counting alike. A
     cell with too few around it, on a thin edge or where points lie apart, takes its nearest ones
-    instead, and so do all on a grid so wide that no table of it fits.
+    instead, and so do all on a grid so wide that no table of it fits. One with more around it than
+    a single surface has takes fewer, the closest ones, if these lie flatter.
     """
     if math.prod(grid.shape) > TABLE_CELLS:
         return normals(grid.mean, k=NEAREST)
     moments = moment_table(grid.mean - grid.mean.mean(axis=0))
     table, own, steps = _table(grid)
 
-    def block(begin: int) -> tuple[Float64, Int64]:
-        around = np.take(table, own[begin : begin + _BLOCK, None] + steps)
-        held = np.count_nonzero(around < len(own), axis=1)
-        return principal(moments, around), begin + np.flatnonzero(held < LEAST)
+    begins = range(0, len(own), _BLOCK)
+
+    def around(begin: int) -> NDArray[np.int32]:
+        return np.take(table, own[begin : begin + _BLOCK, None] + steps)
+
+    def block(begin: int) -> tuple[Float64, Float64, Int64]:
+        cells = around(begin)
+        return *principal_spread(moments, cells), np.count_nonzero(cells < len(own), axis=1)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        parts = list(pool.map(block, range(0, len(own), _BLOCK)))
-    found = np.concatenate([part for part, _ in parts])
-    lonely = np.concatenate([part for _, part in parts])
-    if len(lonely):
+        found, spread, held = map(np.concatenate, zip(*pool.map(block, begins), strict=True))
+        crowded = held > MOST
+        if crowded.any():
+            said = np.append(crowded, False)
+            among = list(pool.map(lambda begin: said[around(begin)].sum(axis=1), begins))
+            crowded |= np.concatenate(among) > AMONG * held
+    lonely = held < LEAST
+    spread[lonely] = np.inf
+    if lonely.any() or crowded.any():
         place = moments[:, :3]
-        ranks = np.arange(1, min(NEAREST, len(place)) + 1)
-        _, index = cKDTree(place, balanced_tree=False).query(place[lonely], ranks, workers=-1)
-        found[lonely] = principal(moments, index)
+        tree = cKDTree(place, balanced_tree=False)
+        for cells, count in ((lonely, NEAREST), (crowded, CLOSEST)):
+            ranks = np.arange(1, min(count, len(place)) + 1)
+            index = tree.query(place[cells], ranks, workers=-1)[1]
+            vector, other = principal_spread(moments, index)
+            flatter = np.flatnonzero(cells)[other < spread[cells]]
+            found[flatter] = vector[other < spread[cells]]
     return found.astype(np.float32)
 
 

@@ -82,9 +82,15 @@ def moment_table(position: Float64) -> Float64:
 
 
 def principal(table: Float64, index: NDArray[Any]) -> Float64:
+    """Directions, (Q, 3), in which points vary least; see `principal_spread`."""
+    return principal_spread(table, index)[0]
+
+
+def principal_spread(table: Float64, index: NDArray[Any]) -> tuple[Float64, Float64]:
     """Directions, (Q, 3), in which points vary least, (0, 0, 1) where there are fewer than three.
 
-    table: (N, 9), `moment_table` of the points; index: (Q, k), which to take, N for none.
+    table: (N, 9), `moment_table` of the points; index: (Q, k), which to take, N for none. Also how
+    little, (Q,): the least variance over the second least, from 0 on a plane to 1.
     """
     inside = index < len(table)
     count = inside.sum(axis=1)
@@ -95,9 +101,10 @@ def principal(table: Float64, index: NDArray[Any]) -> Float64:
     moment = np.ascontiguousarray((pick @ table).T) / np.maximum(count, 1)
     mean = moment[:3]
     covariance = moment[3:] - mean[[0, 0, 0, 1, 1, 2]] * mean[[0, 1, 2, 1, 2, 2]]
-    vectors = smallest_eigenvectors(covariance)[1]
+    values, vectors = smallest_eigenvectors(covariance)
     vectors[:, count < 3] = np.array([[0.0], [0.0], [1.0]])
-    return np.ascontiguousarray(vectors.T)
+    spread = values[0] / np.maximum(values[1], np.finfo(np.float64).tiny)
+    return np.ascontiguousarray(vectors.T), spread
 
 
 def spacing(points: NDArray[Any]) -> float:
