@@ -25,6 +25,7 @@ POINT_FALSE_ALARMS = 0.002  # share of their points that may be marked
 EDGE_SCALE = 0.6
 """Of the logits near edges, where few are high: shrinking them costs less of what they tell apart
 than a shift alone that makes up for the same."""
+ROUNDS = 2  # as their shift depends on the scaling, which depends on it
 MOST_SHIFT = 12.0  # of those logits
 POINTS = 8192  # of a scan that count, spread evenly over its rows
 
@@ -127,10 +128,11 @@ def ship(
     scalings = fit(judged)
     if isinstance(method, Compact) and method.config.edge:
         method.config = replace(method.config, edge_scale=EDGE_SCALE)
-        shift = edge_shift(method, unseen, scans, scalings.point)
-        method.get_buffer("edge_shift").fill_(float(np.float16(shift)))  # as it will be stored
-        judged = judge(method, unseen, scans)
-        scalings = fit(judged)
+        for _ in range(ROUNDS):
+            shift = edge_shift(method, unseen, scans, scalings.point)
+            method.get_buffer("edge_shift").fill_(float(np.float16(shift)))  # as it will be stored
+            judged = judge(method, unseen, scans)
+            scalings = fit(judged)
     good = scalings.object.apply(judged.objects[~judged.defective])
     points = scalings.point.apply(judged.points[judged.of_good_scans()])
     settings = unseen.settings
