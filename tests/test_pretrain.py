@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +20,13 @@ from zeroflaw.datasets.synthetic_pairs import (
     split_of_solid,
 )
 from zeroflaw.distributed import Ranks
+from zeroflaw.earlier import go_on_from, load_earlier
 from zeroflaw.methods.base import Prepared, Target
+from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.synthesis.solids import SOLIDS
+from zeroflaw.types import ZeroflawError
 
 FEW = Settings(points=(1500, 2000))
 CONFIG = CompactConfig(
@@ -209,7 +214,7 @@ def test_training_goes_on_from_a_detector_that_told_fewer_kinds(tmp_path: Path) 
     weights, _ = checkpoint.save(tmp_path / "old", old, {})
     torch.manual_seed(2)
     new = Compact(CONFIG)
-    pretrain.go_on_from(new, weights)
+    go_on_from(new, load_earlier(weights)[0])
     shared = old.inspection_state()
     assert set(new.inspection_state()) - set(shared) == {"away_head.weight", "away_head.bias"}
     for name, entry in new.inspection_state().items():
@@ -240,5 +245,56 @@ def test_training_that_goes_on_leaves_the_shift_of_edges_behind(tmp_path: Path) 
     old.finish()
     weights, _ = checkpoint.save(tmp_path / "old", old, {})
     new = Compact(replace(CONFIG, edge=True, detail=True))
-    pretrain.go_on_from(new, weights)
+    go_on_from(new, load_earlier(weights)[0])
     assert float(new.get_buffer("edge_shift")) == 0
+
+
+def test_what_training_cannot_go_on_from_is_named_in_a_line(tmp_path: Path) -> None:
+    (tmp_path / "notes.safetensors").write_text("no weights")
+    small = BTPConfig(
+        points=64,
+        groups=8,
+        patch_size=4,
+        width=24,
+        depth=2,
+        heads=2,
+        embedding=24,
+        position_width=16,
+        layers=(1, 2),
+        text_space=24,
+        hidden=16,
+        gfcm=(8, 8, 8),
+    )
+    checkpoint.save(tmp_path / "other", BTP(small), {})
+    for name, said in (("notes", "notes"), ("other", "detector of btp"), ("none", "no such")):
+        with pytest.raises(ZeroflawError, match=said):
+            load_earlier(tmp_path / f"{name}.safetensors")
+    wide = Compact(replace(CONFIG, width=32))
+    with pytest.raises(ZeroflawError, match="other sizes"):
+        go_on_from(Compact(CONFIG), wide)
+
+
+def test_training_that_went_on_from_one_detector_does_not_resume_with_another(
+    tmp_path: Path,
+) -> None:
+    given = []
+    for number in range(2):
+        torch.manual_seed(number)
+        old = Compact(CONFIG)
+        old.finish()
+        given.append(checkpoint.save(tmp_path / f"old{number}", old, {})[0])
+    options: dict[str, Any] = {
+        "epochs": 1,
+        "scans": 4,
+        "batch": 4,
+        "workers": 0,
+        "held_out": 2,
+        "calibration": 4,
+    }
+    fixed: dict[str, Any] = {"config": CONFIG, "generated": FEW, "progress": False, "device": "cpu"}
+    out = tmp_path / "out"
+    pretrain.run(None, out, earlier=given[0], **options, **fixed)
+    told = json.loads((out / "run.json").read_text())
+    assert told["began_with"] == load_earlier(given[0])[1]
+    with pytest.raises(ZeroflawError, match="another training data"):
+        pretrain.run(None, out, earlier=given[1], **options, **fixed)

@@ -144,7 +144,7 @@ class Training:
             **{name.replace("_", " "): str(value) for name, value in settings.items()},
             "method": f"{self.method.name} {config}",
             "frozen encoder": hash_frozen(self.method)[:16],
-            "training data": f"{len(self.source)} items {data[:40]}".strip(),
+            "training data": f"{len(self.source)} items {data[:80]}".strip(),
             "validation": "yes" if self.validate else "no",
         }
 

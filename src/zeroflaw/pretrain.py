@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import safetensors.torch
 import torch
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,6 +17,7 @@ from zeroflaw.datasets.synthetic import NO_SHAPES, Synthetic
 from zeroflaw.datasets.synthetic_pairs import SyntheticScans, SyntheticSettings
 from zeroflaw.detector import choose_device
 from zeroflaw.distributed import Ranks, joined, local_device
+from zeroflaw.earlier import go_on_from, load_earlier
 from zeroflaw.io.atomic import replacing
 from zeroflaw.methods.base import Method, Prepared, Target
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
@@ -179,32 +179,11 @@ def fit_scale(method: Compact, dataset: PreparedPairs) -> None:
     method.fit_scale(torch.cat(rows))
 
 
-def go_on_from(method: Compact, weights: Path) -> None:
-    """Take over what an earlier detector learned: its entries of equal shape, and its text.
-
-    Its shift of edges stays behind: `ship` chooses another. The text tower is not among a
-    detector's entries, so it is fitted to the stored embeddings.
-    """
-    found = safetensors.torch.load_file(weights)
-    own = method.state_dict()
-    same = {n: entry for n, entry in found.items() if n in own and n != "edge_shift"}
-    fitting = {n: e.to(own[n].dtype) for n, e in same.items() if e.shape == own[n].shape}
-    method.load_state_dict(fitting, strict=False)
-    text, tower = found["text"].float(), method.tower
-    assert tower is not None
-    optimizer = torch.optim.Adam(tower.parameters(), lr=1e-3)
-    for _ in range(400):
-        optimizer.zero_grad()
-        off = ((tower()[: len(text)] - text) ** 2).sum()
-        off.backward()
-        optimizer.step()
-
-
 def run(
     corpus: Path | None,
     out: Path,
     *,
-    earlier: Path | None = None,
+    earlier: str | Path | None = None,
     epochs: int = 10,
     scans: int = 896,
     batch: int = 8,
@@ -224,7 +203,8 @@ def run(
 ) -> History:
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
-    Without a corpus, parametric solids alone are used. epochs × scans fresh scans are seen, each
+    earlier: a compact detector to go on from, by name or path. Without a corpus, parametric solids
+    alone are used. epochs × scans fresh scans are seen, each
     once, or those of the first `distinct` again and again, read from the folder `cache` where they
     are there already. Afterwards the best checkpoint gets its thresholds and is written to
     `out/compact`, weights in 16 bits, with `card` in its card.
@@ -246,11 +226,12 @@ def run(
     seen = SyntheticScans(SyntheticSettings(corpus, "train", seed, scans=crowded))
     unseen = SyntheticScans(SyntheticSettings(corpus, "validation", 0, scans=generated))
     training = PreparedPairs(seen, config, marked=MARKED, cache=cache)
+    before = load_earlier(earlier) if earlier is not None else None
     torch.manual_seed(seed)
     method = Compact(config)
     ranks = Ranks.current()
-    if earlier is not None:
-        go_on_from(method, earlier)
+    if before is not None:
+        go_on_from(method, before[0])
     elif ranks.first:  # who gives it to the others as training begins
         fit_scale(method, training)
     watched = FreshScans(PreparedPairs(unseen, config), held_out, workers)
@@ -258,6 +239,10 @@ def run(
     facts = {"method": method.name, "config": config, "training": settings, "scans": generated}
     shapes = Synthetic(corpus or NO_SHAPES).settings["shapes"]
     where = {"corpus": corpus, "data_hash": shapes, "device": device, "processes": ranks.size}
+    data = f"of shapes {shapes[:16]}, seed {seed}" + f", {distinct} of them" * (distinct > 0)
+    if before is not None:
+        where["began_with"] = before[1]
+        data = f"from {before[1][:8]}, {data}"
     with recorded(out if ranks.first else None, verb="train", **facts, **where):
         history = train(
             method,
@@ -268,7 +253,7 @@ def run(
             progress=progress,
             device=local_device(choose_device(device)),
             resume=not restart,
-            data=f"of shapes {shapes[:16]}, seed {seed}" + f", {distinct} of them" * (distinct > 0),
+            data=data,
         )
         if ranks.first:
             ship(history.best, unseen, out / "compact", card or {}, calibration)

@@ -40,7 +40,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add("--restart", action="store_true", help="begin anew, whatever --out holds")
     add("--scans", type=count, metavar="N", help="with --corpus: fresh scans per epoch")
     add("--workers", type=count, metavar="N", help="processes that prepare or make the scans")
-    add("--earlier", type=Path, metavar="FILE", help="with --corpus: detector to go on from")
+    add("--earlier", metavar="DETECTOR", help="with --corpus: a detector to go on from")
     add("--card", type=Path, metavar="FILE", help="with --corpus: JSON that joins the card")
 
 
@@ -48,6 +48,9 @@ def run(given: argparse.Namespace) -> int:
     """Train and return the exit code."""
     if given.corpus is not None:
         return _pretrain(given)
+    for name in ("earlier", "scans", "card"):
+        if getattr(given, name) is not None:
+            raise ZeroflawError(f"train: --{name} goes with --corpus; leave it out, or give one")
     if given.data is None:
         raise ZeroflawError("train: give --data FOLDER of labelled scans, or --corpus of shapes")
     from zeroflaw.train import run as train
