@@ -16,7 +16,7 @@ from zeroflaw.types import Float32, Float64, Int64
 
 WITHIN = 6  # squared distance of the cells that count, in cells: 21 of them on a flat surface
 LEAST = 16  # of these; where fewer hold points, neighbours are searched for
-MOST = 25  # of these; where more do, there may be another wall among them,
+MOST = 28  # of these; where more do, there may be another wall among them,
 AMONG = 0.1  # and so there may be where it is said of such a share of them
 NEAREST = 30  # neighbours of a cell among few others
 CLOSEST = 14  # neighbours of one among many: on its own side of a thin wall

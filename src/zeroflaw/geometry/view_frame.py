@@ -16,7 +16,9 @@ from zeroflaw.types import Float32, ScanError
 MARGIN = 0.05  # of the picture's side, left white on each side
 TAIL = 0.005  # share of points at either end of each axis that may be strays
 BEYOND = 0.25  # how far past the rest's extent points still count, in it
-SPARSE = 60_000  # points whose neighbours are searched for: cells of fewer would mix thin walls
+SPARSE = (
+    60_000  # points whose neighbours are searched for: cells of fewer mix thin walls more often
+)
 DENSE = 60_000  # cells that show a surface as finely as the pixels of nine views do
 _BLOCK = 1 << 16
 
