@@ -71,11 +71,9 @@ def main() -> None:
         print(f"| {count:,} | {row['whole']:.3f} | {target} | {' | '.join(steps)} ", end="")
         print(f"| {row['memory']:.0f} MB |")
     print(
-        "\nThe views are shade, depth, pixels and visible points; the next two columns split their"
+        "\nThe views are shade, depth, pixels and visible points; the next two columns are parts of"
     )
-    print(
-        "time. Scores of their pixels go back to the points and are smoothed over these in space."
-    )
+    print("it, each at its best. Scores of pixels go back to the points and are smoothed in space.")
     print("Memory is the process's peak during the views above its peak before. The")
     print(
         "alternatives are given normals, as ours is there, and give shade and depth alone; PyVista"

@@ -15,6 +15,7 @@ from zeroflaw.geometry.thin import TABLE_CELLS, Grid
 from zeroflaw.types import Float32, Float64, Int64
 
 WITHIN = 6  # squared distance of the cells that count, in cells: 21 of them on a flat surface
+REACH = math.isqrt(WITHIN)
 LEAST = 16  # of these; where fewer hold points, neighbours are searched for
 MOST = 28  # of these; where more do, there may be another wall among them,
 AMONG = 0.1  # and so there may be where it is said of such a share of them
@@ -31,7 +32,7 @@ def cell_normals(grid: Grid) -> Float32:
     instead, and so do all on a grid so wide that no table of it fits. One with more around it than
     a single surface has takes fewer, the closest ones, if these lie flatter.
     """
-    if math.prod(grid.shape) > TABLE_CELLS:
+    if math.prod(side + 2 * REACH for side in grid.shape) > TABLE_CELLS:
         return normals(grid.mean, k=NEAREST)
     moments = moment_table(grid.mean - grid.mean.mean(axis=0))
     table, own, steps = _table(grid)
@@ -72,13 +73,12 @@ def _table(grid: Grid) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np
     Also each cell's own place in it, (K,), and the steps to the places around, so many that the
     table has a border for them.
     """
-    reach = math.isqrt(WITHIN)
-    shape = [side + 2 * reach for side in grid.shape]
+    shape = [side + 2 * REACH for side in grid.shape]
     place = np.stack(np.unravel_index(grid.number, grid.shape))
-    own = np.asarray(np.ravel_multi_index(tuple(place + reach), shape), dtype=np.int32)
+    own = np.asarray(np.ravel_multi_index(tuple(place + REACH), shape), dtype=np.int32)
     table = np.full(math.prod(shape), len(own), dtype=np.int32)
     table[own] = np.arange(len(own), dtype=np.int32)
-    around = np.indices([2 * reach + 1] * 3).reshape(3, -1) - reach
+    around = np.indices([2 * REACH + 1] * 3).reshape(3, -1) - REACH
     around = around[:, (around**2).sum(axis=0) <= WITHIN]
     steps = np.array([shape[1] * shape[2], shape[2], 1]) @ around
     return table, own, steps.astype(np.int32)
