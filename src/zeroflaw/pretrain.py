@@ -204,10 +204,10 @@ def run(
     """Train the compact detector on the shapes of `corpus`; resumes where `out` has a state.
 
     earlier: a compact detector to go on from, by name or path. Without a corpus, parametric solids
-    alone are used. epochs × scans fresh scans are seen, each
-    once, or those of the first `distinct` again and again, read from the folder `cache` where they
-    are there already. Afterwards the best checkpoint gets its thresholds and is written to
-    `out/compact`, weights in 16 bits, with `card` in its card.
+    alone are used. epochs × scans fresh scans are seen, each once, or those of the first `distinct`
+    again and again, read from the folder `cache` where they are there already. Afterwards the best
+    checkpoint gets its thresholds and is written to `out/compact`, weights in 16 bits, with `card`
+    in its card.
     """
     config = config or CompactConfig(kind_width=KIND_WIDTH, edge=True, detail=True)
     generated = generated or Settings()
