@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from peak_method import Peak, PeakConfig
 from zeroflaw import checkpoint, pretrain
 from zeroflaw.batches import Item, batches
+from zeroflaw.cli import main
 from zeroflaw.datasets.synthetic_pairs import (
     SyntheticScans,
     SyntheticSettings,
@@ -21,8 +23,8 @@ from zeroflaw.datasets.synthetic_pairs import (
 )
 from zeroflaw.distributed import Ranks
 from zeroflaw.earlier import go_on_from, load_earlier
+from zeroflaw.methods import METHODS
 from zeroflaw.methods.base import Prepared, Target
-from zeroflaw.methods.btp import BTP, BTPConfig
 from zeroflaw.methods.compact import AWAY, KINDS, Compact, CompactConfig
 from zeroflaw.synthesis.generate import Settings
 from zeroflaw.synthesis.solids import SOLIDS
@@ -249,24 +251,13 @@ def test_training_that_goes_on_leaves_the_shift_of_edges_behind(tmp_path: Path) 
     assert float(new.get_buffer("edge_shift")) == 0
 
 
-def test_what_training_cannot_go_on_from_is_named_in_a_line(tmp_path: Path) -> None:
+def test_what_training_cannot_go_on_from_is_named_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "notes.safetensors").write_text("no weights")
-    small = BTPConfig(
-        points=64,
-        groups=8,
-        patch_size=4,
-        width=24,
-        depth=2,
-        heads=2,
-        embedding=24,
-        position_width=16,
-        layers=(1, 2),
-        text_space=24,
-        hidden=16,
-        gfcm=(8, 8, 8),
-    )
-    checkpoint.save(tmp_path / "other", BTP(small), {})
-    for name, said in (("notes", "notes"), ("other", "detector of btp"), ("none", "no such")):
+    monkeypatch.setitem(METHODS, "peak", Peak)
+    checkpoint.save(tmp_path / "other", Peak(PeakConfig()), {})
+    for name, said in (("notes", "notes"), ("other", "detector of peak"), ("none", "no such")):
         with pytest.raises(ZeroflawError, match=said):
             load_earlier(tmp_path / f"{name}.safetensors")
     wide = Compact(replace(CONFIG, width=32))
@@ -298,3 +289,12 @@ def test_training_that_went_on_from_one_detector_does_not_resume_with_another(
     assert told["began_with"] == load_earlier(given[0])[1]
     with pytest.raises(ZeroflawError, match="another training data"):
         pretrain.run(None, out, earlier=given[1], **options, **fixed)
+
+
+def test_what_belongs_to_a_corpus_is_refused_without_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "btp", "--data", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*words, "--earlier", "compact"]) == 2
+    assert "--earlier goes with --corpus" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

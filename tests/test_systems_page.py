@@ -97,12 +97,16 @@ def test_settings_without_a_value_are_some_too() -> None:
     ],
 )
 def test_the_release_is_what_its_rows_say(
-    title: str, release: object, own: object, rows_: int | None
+    title: str,
+    release: GSCLIPConfig | BTPConfig,
+    own: GSCLIPConfig | BTPConfig,
+    rows_: int | None,
 ) -> None:
+    usual = json.loads(json.dumps(asdict(own)))
     changed = {
         name: value
-        for name, value in json.loads(json.dumps(asdict(release))).items()  # type: ignore[call-overload]
-        if value != json.loads(json.dumps(asdict(own)))[name]  # type: ignore[call-overload]
+        for name, value in json.loads(json.dumps(asdict(release))).items()
+        if value != usual[name]
     }
     said: dict[str, Any] = {}
     for given in settings(title)[:rows_]:
